@@ -1,0 +1,133 @@
+"""``factory catalog``: what ships, and where each number was read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from factory.cli.output import print_columns
+from factory.errors import InputError
+from factory.scenario import Catalog, catalog, shipped
+
+_COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "gpus": (
+        ("generation", "generation"),
+        ("FP8 TFLOPS", "fp8_tflops"),
+        ("FP4 TFLOPS", "fp4_tflops"),
+        ("HBM GB", "hbm_gb"),
+        ("HBM TB/s", "hbm_tb_s"),
+        ("TDP W", "tdp_w"),
+    ),
+    "systems": (
+        ("GPU", "gpu"),
+        ("per NVLink", "nvlink_domain_gpus"),
+        ("per rack", "gpus_per_rack"),
+        ("IT kW/GPU", "design_it_kw_per_gpu"),
+        ("PUE", "design_pue"),
+    ),
+    "models": (
+        ("layers", "layers"),
+        ("hidden", "hidden"),
+        ("attention", "attention"),
+        ("experts", "experts"),
+        ("per token", "experts_per_token"),
+        ("context", "max_context"),
+    ),
+    "prices": (("date", "date"), ("USD per GPU-hour", "usd_per_gpu_hour")),
+}
+
+
+def show_catalog(kind: str | None, name: str | None) -> None:
+    """Print one kind of entry, one entry with the source of each number, or the names of all.
+
+    Args:
+        kind: gpus, systems, models, prices or scenarios; None for the names of all.
+        name: One entry of that kind.
+
+    Raises:
+        InputError: No entry has that name.
+    """
+    if kind is None:
+        for each in ("scenarios", *_COLUMNS):
+            print(f"{each + ':':<11}{', '.join(_names(each))}")
+        return
+    if name is not None and name not in _names(kind):
+        raise InputError(_unknown(kind, name))
+    if kind == "scenarios":
+        _show_scenarios(name)
+    elif name is None:
+        _print_table(kind)
+    else:
+        _print_entry(_entries(catalog(), kind)[name])
+
+
+def _entries(book: Catalog, kind: str) -> Mapping[str, Any]:
+    """The entries of a kind by name."""
+    homes: Mapping[str, Mapping[str, Any]] = {
+        "gpus": book.gpus,
+        "systems": book.systems,
+        "models": book.models,
+        "prices": book.price_books,
+    }
+    return homes[kind]
+
+
+def _names(kind: str) -> list[str]:
+    return shipped() if kind == "scenarios" else list(_entries(catalog(), kind))
+
+
+def _unknown(kind: str, name: str) -> str:
+    from difflib import get_close_matches
+
+    names = _names(kind)
+    close = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"factory catalog {kind}: no {name!r} (allowed: {', '.join(names)}{hint})"
+
+
+def _print_table(kind: str) -> None:
+    """A line for each entry, its main numbers in columns."""
+    head = ["name", *(title for title, _ in _COLUMNS[kind])]
+    rows = [
+        [name, *(_words(getattr(entry, field)) for _, field in _COLUMNS[kind])]
+        for name, entry in _entries(catalog(), kind).items()
+    ]
+    print_columns(head, rows)
+
+
+def _print_entry(entry: Any) -> None:
+    """Every field of an entry, with the kind, source and date of each number."""
+    rows = []
+    for field in dataclasses.fields(entry):
+        value = getattr(entry, field.name)
+        if field.name == "provenance":
+            continue
+        if isinstance(value, Mapping):
+            rows += [[key, _words(item), *_origin(entry, key)] for key, item in value.items()]
+        else:
+            rows.append([field.name, _words(value), *_origin(entry, field.name)])
+    print_columns(["field", "value", "kind", "source, date"], rows)
+
+
+def _origin(entry: Any, field: str) -> tuple[str, str]:
+    found = entry.provenance.get(field)
+    return ("", "") if found is None else (found.kind, f"{found.source}, {found.date}")
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _show_scenarios(name: str | None) -> None:
+    """What each shipped scenario is about."""
+    from factory.scenario import load
+
+    names = shipped() if name is None else [name]
+    print_columns(["name", "about"], [[each, load(each).description] for each in names])

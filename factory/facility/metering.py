@@ -1,0 +1,79 @@
+"""Sums by window and energy by second: what a meter writes into."""
+
+from __future__ import annotations
+
+
+class Windows:
+    """Sums of one thing (a pool, a tenant, a rack) by window, made as they are needed.
+
+    Args:
+        window_s: Length of a window, seconds.
+        fields: Sums per window.
+    """
+
+    __slots__ = ("fields", "rows", "window_s")
+
+    def __init__(self, window_s: float, fields: int) -> None:
+        self.window_s = window_s
+        self.fields = fields
+        self.rows: list[list[float]] = []
+
+    def row(self, index: int) -> list[float]:
+        """The sums of window ``index``, from 0."""
+        rows = self.rows
+        while len(rows) <= index:
+            rows.append([0.0] * self.fields)
+        return rows[index]
+
+    def at(self, time_s: float) -> list[float]:
+        """The sums of the window that holds ``time_s``; a window begins at its edge."""
+        index = int(time_s / self.window_s)
+        if time_s < index * self.window_s:
+            index -= 1
+        elif time_s >= (index + 1) * self.window_s:
+            index += 1
+        return self.row(index)
+
+
+class EnergyBins:
+    """Energy of one power node by second, for its one-second peak.
+
+    A span is a constant draw, so it costs its two partial seconds and two marks, however long it
+    is.
+    """
+
+    __slots__ = ("changes", "joules")
+
+    def __init__(self) -> None:
+        self.joules: list[float] = [0.0] * 1024
+        self.changes: list[float] = [0.0] * 1024
+
+    def add(self, start_s: float, end_s: float, watts: float) -> None:
+        """A draw of ``watts`` from ``start_s`` to ``end_s``."""
+        first = int(start_s)
+        last = int(end_s)
+        joules = self.joules
+        if last >= len(joules):
+            grow = max(last + 1 - len(joules), len(joules))
+            joules.extend([0.0] * grow)
+            self.changes.extend([0.0] * grow)
+        if first == last:
+            joules[first] += watts * (end_s - start_s)
+        else:
+            joules[first] += watts * (first + 1 - start_s)
+            joules[last] += watts * (end_s - last)
+            self.changes[first + 1] += watts
+            self.changes[last] -= watts
+
+    def watts(self, until_s: float) -> list[float]:
+        """Mean draw of each second up to ``until_s``, of the last over its simulated part."""
+        level = 0.0
+        means: list[float] = []
+        seconds = int(until_s)
+        for second in range(min(seconds + 1, len(self.joules))):
+            level += self.changes[second]
+            joules = self.joules[second] + level
+            length = 1.0 if second < seconds else until_s - seconds
+            if length > 0.0:
+                means.append(joules / length)
+        return means

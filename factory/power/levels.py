@@ -1,0 +1,42 @@
+"""The clocks that a power budget chooses among."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+CLOCK_LEVELS = 32
+"""Clock levels of a budget node: few enough that step tables by clock stay small."""
+
+
+def clock_levels(min_clock_ratio: float, levels: int = CLOCK_LEVELS) -> tuple[float, ...]:
+    """Evenly spaced clocks from the lowest to exactly 1.0, rising.
+
+    Args:
+        min_clock_ratio: Lowest clock over the nominal one, in (0, 1].
+        levels: How many, at least 2.
+
+    Raises:
+        ValueError: if either is out of range.
+    """
+    if not 0.0 < min_clock_ratio <= 1.0:
+        raise ValueError(f"min_clock_ratio must be in (0, 1], got {min_clock_ratio}")
+    if levels < 2:
+        raise ValueError(f"levels must be >= 2, got {levels}")
+    last = levels - 1
+    step = (1.0 - min_clock_ratio) / last
+    return (*(min_clock_ratio + step * i for i in range(last)), 1.0)
+
+
+def highest_level(watts_by_level: Sequence[float], budget_w: float) -> int:
+    """Index of the highest level whose draw is within the budget; 0 if none is.
+
+    Draws need not rise with the level. A caller that must not exceed the budget checks level 0.
+
+    Args:
+        watts_by_level: Draw at each level, W, lowest clock first; not empty.
+        budget_w: Most that may be drawn, W.
+    """
+    for level in range(len(watts_by_level) - 1, 0, -1):
+        if watts_by_level[level] <= budget_w:
+            return level
+    return 0

@@ -1,0 +1,231 @@
+"""The fact tables: what happened, each row keyed by run."""
+
+from __future__ import annotations
+
+from factory.records import derive
+from factory.records.codes import LEDGER_MEANINGS, LEDGER_STATES
+from factory.records.columns import Column, Raw, Table
+from factory.records.fact_columns import (
+    RUN_ID,
+    WEIGHT,
+    energy_columns,
+    floats,
+    instant_column,
+    ints,
+    name_column,
+    token_column,
+    window_columns,
+)
+from factory.records.fact_requests import REQUESTS
+
+INTERVALS = Table(
+    "fact_intervals",
+    "pool × window; a pseudo-pool per rack group holds the GPUs that no pool uses",
+    (
+        *ints("pool", "window_index"),
+        *floats("gpu_s_provisioned"),
+        *floats("input_computed_tokens", "input_recomputed_tokens", "input_cached_tokens"),
+        *floats("output_tokens", "output_good_tokens"),
+        *floats(*(f"gpu_s_{state}" for state in LEDGER_STATES)),
+        *floats("reference_gpu_s", "energy_gpu_j", "energy_it_j"),
+        *ints("steps", "leaps"),
+    ),
+    (
+        RUN_ID,
+        WEIGHT,
+        name_column(
+            "deployment",
+            "Deployment of the pool; null for unassigned GPUs.",
+            derive.deployment_of_pool,
+            nullable=True,
+        ),
+        name_column("pool", "Pool.", derive.named("pool", "pools")),
+        Column(
+            "role",
+            "string",
+            "",
+            "prefill, decode, aggregated or unassigned.",
+            "none",
+            made="derived",
+            values=derive.role_of_pool,
+        ),
+        *window_columns(),
+        Column("gpu_s_provisioned", "float64", "GPU s", "GPU time that is paid for.", "sum"),
+        Column(
+            "input_computed_tokens",
+            "float64",
+            "tokens",
+            "Prompt tokens computed in the window, each once; a step across the boundary counts "
+            "by its share, hence fractions.",
+            "sum",
+        ),
+        Column(
+            "input_recomputed_tokens",
+            "float64",
+            "tokens",
+            "Tokens prefilled again in the window.",
+            "sum",
+        ),
+        Column(
+            "input_cached_tokens",
+            "float64",
+            "tokens",
+            "Prompt tokens served from the prefix cache in the window.",
+            "sum",
+        ),
+        Column(
+            "output_tokens",
+            "float64",
+            "tokens",
+            "Output tokens emitted in the window, each once.",
+            "sum",
+        ),
+        Column(
+            "output_good_tokens",
+            "float64",
+            "tokens",
+            "Output tokens of good requests that completed in the window.",
+            "sum",
+        ),
+        *(
+            Column(f"gpu_s_{state}", "float64", "GPU s", f"GPU time: {meaning}.", "sum")
+            for state, meaning in zip(LEDGER_STATES, LEDGER_MEANINGS, strict=True)
+        ),
+        Column(
+            "reference_gpu_s",
+            "float64",
+            "GPU s",
+            "GPU time that the same tokens would take at the pool's efficient operating point.",
+            "sum",
+        ),
+        *energy_columns("the pool"),
+        Column("steps", "int64", "", "Forward passes that ended in the window.", "sum"),
+        Column("leaps", "int64", "", "Runs of steps simulated as one event.", "sum"),
+    ),
+)
+
+TENANT_INTERVALS = Table(
+    "fact_tenant_intervals",
+    "deployment × tenant × window",
+    (
+        *ints("deployment", "tenant", "window_index", "offered", "completed", "good", "rejected"),
+        *ints("input_tokens"),
+        *floats("output_tokens"),
+        *ints("output_good_tokens"),
+    ),
+    (
+        RUN_ID,
+        WEIGHT,
+        name_column("deployment", "Deployment asked.", derive.named("deployment", "deployments")),
+        name_column("tenant", "Traffic class.", derive.named("tenant", "tenants")),
+        *window_columns(),
+        Column("offered", "int64", "", "Logical requests that arrived in the window.", "sum"),
+        Column("completed", "int64", "", "Requests that completed in the window.", "sum"),
+        Column("good", "int64", "", "Good requests that completed in the window.", "sum"),
+        Column("rejected", "int64", "", "Requests rejected in the window.", "sum"),
+        token_column("input_tokens", "Prompt tokens of the requests that arrived in the window."),
+        Column(
+            "output_tokens",
+            "float64",
+            "tokens",
+            "Output tokens emitted in the window, each once.",
+            "sum",
+        ),
+        token_column(
+            "output_good_tokens", "Output tokens of good requests that completed in the window."
+        ),
+    ),
+)
+
+POWER = Table(
+    "fact_power",
+    "power node × window",
+    (
+        *ints("power_node", "window_index"),
+        *floats("energy_gpu_j", "energy_it_j", "peak_1s_it_w", "budget_w", "capped_s"),
+    ),
+    (
+        RUN_ID,
+        WEIGHT,
+        name_column("power_node", "Power node.", derive.named("power_node", "power_nodes")),
+        Column(
+            "level",
+            "string",
+            "",
+            "facility or rack; never add up different levels.",
+            "none",
+            made="derived",
+            values=derive.level_of_node,
+        ),
+        *window_columns(),
+        *energy_columns("the node"),
+        Column(
+            "mean_it_kw",
+            "float64",
+            "kW",
+            "Mean IT power over the window; null for a window without span.",
+            "mean",
+            nullable=True,
+            made="derived",
+            values=derive.mean_it_kw,
+        ),
+        Column(
+            "peak_1s_it_kw",
+            "float64",
+            "kW",
+            "Highest IT power over any second of the window.",
+            "max",
+            made="derived",
+            values=derive.scaled("peak_1s_it_w", 1e-3),
+        ),
+        Column(
+            "budget_it_kw",
+            "float64",
+            "kW",
+            "IT power budget that clocks enforce; null without one.",
+            "none",
+            nullable=True,
+            made="derived",
+            values=derive.scaled("budget_w", 1e-3),
+        ),
+        Column("capped_s", "float64", "s", "Time with a clock below the one asked for.", "sum"),
+    ),
+)
+
+EVENTS = Table(
+    "fact_events",
+    "event: scale, failure, cap, curtailment and the like, in order of time",
+    (
+        *floats("time_s"),
+        *(Raw(name, "text") for name in ("kind", "subject")),
+        *floats("value"),
+        Raw("detail", "text"),
+    ),
+    (
+        RUN_ID,
+        WEIGHT,
+        Column(
+            "event_time_s",
+            "float64",
+            "s",
+            "When it happened, simulated seconds.",
+            "none",
+            made="derived",
+            values=derive.scaled("time_s", 1.0),
+        ),
+        instant_column("event_at", "time_s", "When it happened."),
+        Column("kind", "string", "", "What happened, in one word.", "none"),
+        Column("subject", "string", "", "Pool, replica, node or tenant it happened to.", "none"),
+        Column(
+            "value",
+            "float64",
+            "",
+            "The event's number, in the unit that `detail` says; null without one.",
+            "none",
+            nullable=True,
+        ),
+        Column("detail", "string", "", "What else is to be said.", "none", nullable=True),
+    ),
+)
+
+FACTS = (REQUESTS, INTERVALS, TENANT_INTERVALS, POWER, EVENTS)

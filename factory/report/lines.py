@@ -1,0 +1,107 @@
+"""The figures that the screen and the page share, each with what it means in half a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from factory.report.figures import (
+    NONE,
+    count,
+    duration,
+    milliseconds,
+    percent,
+    plural,
+    quantity,
+    significant,
+    usd,
+)
+from factory.report.model import Offer, RunView
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure: what, how much, and what that means."""
+
+    label: str
+    value: str
+    meaning: str
+
+
+def service_lines(run: RunView) -> tuple[Line, ...]:
+    """Demand and service: four figures."""
+    figures = run.figures
+    offered = sum(tenant.offered for tenant in run.tenants)
+    good = sum(tenant.good for tenant in run.tenants)
+    ratio = good / offered if offered else None
+    return (
+        Line("Good requests", percent(ratio), f"of {count(offered)} offered met every limit"),
+        Line("TTFT", milliseconds(figures.ttft.middle_to_tail), "p50 / p90 / p99 to first token"),
+        Line("ITL", milliseconds(figures.itl.middle_to_tail), "the same, between tokens after it"),
+        Line("E2E", milliseconds(figures.e2e.middle_to_tail), "the same, arrival to last token"),
+    )
+
+
+def surface_lines(run: RunView) -> tuple[Line, ...]:
+    """What a buyer sees first, of the system with the most GPUs: two figures."""
+    if not run.offers:
+        return ()
+    offer = max(run.offers, key=lambda o: o.gpus)
+    name = f"{offer.system}: " if len(run.offers) > 1 else ""
+    pflops = offer.pflops_per_usd
+    return (
+        Line("Price", usd(offer.usd_per_gpu_hour), f"{name}{_price_words(run, offer)}"),
+        Line(
+            "PFLOPS per $",
+            NONE if pflops is None else significant(pflops, 2),
+            f"{name}{offer.peak_label or 'peak'} over the price",
+        ),
+    )
+
+
+def deep_lines(run: RunView) -> tuple[Line, ...]:
+    """What a token really took: six figures."""
+    figures = run.figures
+    gpus = sum(offer.gpus for offer in run.offers)
+    cost = usd(figures.usd_per_mtok_output_good) if run.is_priced else "not priced"
+    if run.is_priced and figures.usd_per_mtok_output_good is None:
+        cost = "no good token"
+    return (
+        Line("Cost", cost, "per million good output tokens"),
+        Line(
+            "Load factor", percent(figures.load_factor_ratio), "of the pools' most efficient pace"
+        ),
+        Line("Busy", percent(figures.busy_ratio), "of GPU time in prefill or decode"),
+        Line(
+            "Tokens/s/MW",
+            quantity(figures.tokens_per_s_per_mw_provisioned),
+            f"per contracted MW ({quantity(figures.tokens_per_s_per_mw_measured)} per MW drawn)",
+        ),
+        Line(
+            "Tokens/s/GPU",
+            NONE
+            if figures.output_tokens_per_s_per_gpu is None
+            else significant(figures.output_tokens_per_s_per_gpu),
+            f"output, over all {plural(gpus, 'GPU')}",
+        ),
+        Line(
+            "Cache hits", percent(figures.cache_hit_ratio), "of prompt tokens, from prefix caches"
+        ),
+    )
+
+
+def what(run: RunView) -> str:
+    """What was simulated, in one line."""
+    systems = ", ".join(f"{offer.gpus:,} GPUs of {offer.system}" for offer in run.offers)
+    parts = [run.name, ", ".join(run.models), systems]
+    if run.measured_s is not None:
+        parts.append(f"{duration(run.measured_s)} measured")
+    if run.figures.requests is not None:
+        parts.append(plural(run.figures.requests, "request"))
+    return " · ".join(part for part in parts if part)
+
+
+def _price_words(run: RunView, offer: Offer) -> str:
+    if offer.usd_per_gpu_hour is None:
+        return "per GPU-hour"
+    mark = "assumed" if offer.price_kind == "assumed" else run.price_book or "as given"
+    return f"per GPU-hour, {mark}"

@@ -1,0 +1,134 @@
+"""The page of a run: one HTML file that opens offline and asks nothing of the network."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factory.errors import RunError
+from factory.report import charts
+from factory.report.figures import NONE, count, percent, power, quantity, significant, usd
+from factory.report.ledger import grouped
+from factory.report.lines import Line, deep_lines, service_lines, surface_lines, what
+from factory.report.model import Pool, RunView
+from factory.report.sentence import answer, cautions, support
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(run: RunView) -> str:
+    """The page of `run` as HTML; every name in it is escaped."""
+    timeline = None
+    if run.timeline is not None and run.timeline.start_s:
+        timeline = charts.rebinned(run.timeline)
+    return _template().render(
+        run=run,
+        figures=run.figures,
+        what=what(run),
+        answer=answer(run),
+        support=[line for line in support(run) if line not in cautions(run)],
+        cautions=cautions(run),
+        service=service_lines(run),
+        surface=surface_lines(run),
+        headline=deep_lines(run)[0],
+        deep=deep_lines(run)[1:],
+        ledger=charts.ledger_rows(grouped(run.figures.ledger)),
+        ledger_chart=timeline and charts.ledger_over_time(timeline),
+        tokens_chart=timeline and charts.tokens_over_time(timeline),
+        power_chart=timeline and charts.power_over_time(timeline),
+        strips=charts.latency_strips(run.tenants),
+        pools=[
+            (pool, charts.ledger_rows(grouped(pool.ledger)), _pool_size(pool)) for pool in run.pools
+        ],
+        costs=_costs(run),
+        energy=_energy(run),
+    )
+
+
+@cache
+def _template() -> Template:
+    """The page's template; Jinja2 is imported when the first page is made."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, count=count, usd=usd, quantity=quantity)
+    return environment.get_template("run.html.j2")
+
+
+def write_page(run: RunView, path: Path) -> None:
+    """Write the page of `run` to `path`, whole or not at all.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(render_page(run), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot write the page: {error.strerror or error}") from error
+
+
+def _pool_size(pool: Pool) -> str:
+    if not pool.replicas or pool.gpus is None:
+        return f"{count(pool.gpus)} GPUs"
+    words = f"{pool.replicas:,} × {pool.gpus // pool.replicas:,} GPUs"
+    return f"{words} ({pool.layout})" if pool.layout else words
+
+
+def _costs(run: RunView) -> tuple[Line, ...]:
+    """Cost per million tokens by every denominator."""
+    figures = run.figures
+    if not run.is_priced:
+        return ()
+
+    def cost(value: float | None) -> str:
+        return NONE if value is None else usd(value)
+
+    return (
+        Line(
+            "of good requests",
+            cost(figures.usd_per_mtok_output_good),
+            "output tokens of requests within every limit: the headline",
+        ),
+        Line("output", cost(figures.usd_per_mtok_output), "tokens delivered, each once"),
+        Line(
+            "computed",
+            cost(figures.usd_per_mtok_computed),
+            "prompt tokens computed, and output tokens",
+        ),
+        Line(
+            "all",
+            cost(figures.usd_per_mtok_all),
+            "cached prompt tokens too: the convention of published tables",
+        ),
+    )
+
+
+def _energy(run: RunView) -> tuple[Line, ...]:
+    """Power at each boundary."""
+    figures = run.figures
+    joules = None
+    if figures.energy_kwh and figures.output_tokens:
+        joules = figures.energy_kwh * 3.6e6 / figures.output_tokens
+    return (
+        Line("GPUs", power(figures.mean_gpu_kw), "mean, at the GPUs"),
+        Line("IT", power(figures.mean_it_kw), "mean, with hosts, network and fans"),
+        Line("Facility", power(figures.mean_facility_kw), "mean, IT times PUE"),
+        Line(
+            "Energy",
+            NONE if joules is None else f"{significant(joules)} J",
+            "of the facility per output token",
+        ),
+    )

@@ -1,0 +1,95 @@
+"""The plain sentences that open the screen and the page."""
+
+from __future__ import annotations
+
+from factory.report.binding import Binding, binding
+from factory.report.figures import count, duration, percent, plural, usd
+from factory.report.model import RunView, Tenant
+
+
+def answer(run: RunView) -> str:
+    """One sentence: cost per million good output tokens, load factor, what binds."""
+    return f"{_cost_clause(run)} {_load_clause(run)}; {binding(run).clause}."
+
+
+def support(run: RunView) -> tuple[str, ...]:
+    """What the answer rests on: service, evidence of what binds, and what to be careful about."""
+    bound: Binding = binding(run)
+    return tuple(line for line in (_service(run), bound.detail, *cautions(run)) if line)
+
+
+def cautions(run: RunView) -> tuple[str, ...]:
+    """Why the figures should be read with care; empty when nothing speaks against them."""
+    found = []
+    if run.has_assumed_prices and run.is_priced:
+        systems = ", ".join(o.system for o in run.offers if o.price_kind == "assumed")
+        found.append(f"The price of {systems} is assumed: a placeholder, not a quotation.")
+    elif not run.is_priced:
+        found.append("The scenario names no prices, so it shows performance only.")
+    if run.unfinished:
+        found.append(
+            f"{plural(run.unfinished, 'request')} had not finished when the run ended; latencies "
+            "leave them out."
+        )
+    offered = sum(tenant.offered for tenant in run.tenants)
+    if 0 < offered < _FEW:
+        found.append(f"Only {plural(offered, 'request')} in the measured interval: p99 is a guess.")
+    if run.warmup_s == 0:
+        found.append("Measured from an empty start: no warm-up was left out.")
+    return tuple(found)
+
+
+_FEW = 1000
+
+
+def _cost_clause(run: RunView) -> str:
+    figures = run.figures
+    if not run.is_priced:
+        return "Not priced: these tokens were made"
+    if figures.usd_per_mtok_output_good is None:
+        return f"{usd(figures.cost_usd)} were spent and no good token was delivered"
+    assumed = " (assumed prices)" if run.has_assumed_prices else ""
+    return f"A million good output tokens cost {usd(figures.usd_per_mtok_output_good)}{assumed}"
+
+
+def _load_clause(run: RunView) -> str:
+    ratio = run.figures.load_factor_ratio
+    if ratio is None:
+        return "at an unknown load factor"
+    return f"at a load factor of {percent(ratio)}"
+
+
+def _service(run: RunView) -> str:
+    missed = missed_targets(run)
+    if missed:
+        return " ".join(missed)
+    offered = sum(tenant.offered for tenant in run.tenants)
+    if not offered:
+        return "No request arrived in the measured interval."
+    targets = [t for t in run.tenants if t.target is not None and has_limits(t)]
+    good = sum(tenant.good for tenant in run.tenants)
+    if not targets:
+        return (
+            f"{count(good)} of {plural(offered, 'request')} completed; no service level was set, "
+            "so each of these counts as good."
+        )
+    return (
+        f"Every tenant met its target: {count(good)} of {plural(offered, 'request')} were good "
+        f"over {duration(run.measured_s)}."
+    )
+
+
+def missed_targets(run: RunView) -> tuple[str, ...]:
+    """A sentence for each tenant whose service level was not met."""
+    return tuple(
+        f"Tenant {tenant.name} missed its target: {percent(tenant.attainment_ratio)} of its "
+        f"requests were good, {percent(tenant.target)} were wanted."
+        for tenant in run.tenants
+        if tenant.misses_target
+    )
+
+
+def has_limits(tenant: Tenant) -> bool:
+    """Whether the tenant states any limit."""
+    limits = tenant.limits
+    return any(x is not None for x in (limits.ttft_ms, limits.itl_ms, limits.e2e_ms))

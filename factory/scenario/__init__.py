@@ -1,0 +1,81 @@
+"""What to simulate: the schema of a scenario, its YAML loader and the catalogue it refers to."""
+
+from __future__ import annotations
+
+from factory.scenario.catalog import catalog
+from factory.scenario.demand import (
+    Demand,
+    Load,
+    Session,
+    SharedPrefix,
+    Slo,
+    Tenant,
+    Trace,
+)
+from factory.scenario.deployment import (
+    Deployment,
+    Engine,
+    KvTransfer,
+    Parallel,
+    Pool,
+    Precision,
+    Reference,
+    Router,
+    StepModel,
+)
+from factory.scenario.facility import Facility, RackGroup
+from factory.scenario.lengths import Length
+from factory.scenario.loader import check, load, locate, missing_files
+from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resolved
+from factory.scenario.resources import shipped
+from factory.scenario.schema import Cells, Prices, Run, Scenario
+from factory.scenario.specs import (
+    Catalog,
+    GpuSpec,
+    ModelSpec,
+    PriceBook,
+    Provenance,
+    SystemSpec,
+)
+
+__all__ = [
+    "Catalog",
+    "Cells",
+    "Demand",
+    "Deployment",
+    "Engine",
+    "Facility",
+    "GpuSpec",
+    "KvTransfer",
+    "Length",
+    "Load",
+    "ModelSpec",
+    "Parallel",
+    "Pool",
+    "Precision",
+    "PriceBook",
+    "Prices",
+    "Provenance",
+    "RackGroup",
+    "Reference",
+    "Router",
+    "Run",
+    "Scenario",
+    "Session",
+    "SharedPrefix",
+    "Slo",
+    "StepModel",
+    "SystemSpec",
+    "Tenant",
+    "Trace",
+    "catalog",
+    "check",
+    "contracted_mw",
+    "facility_pue",
+    "flatten",
+    "load",
+    "locate",
+    "missing_files",
+    "resolved",
+    "shipped",
+]

@@ -1,0 +1,35 @@
+"""What every part of a scenario is made of: the frozen base model and the number types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """A frozen piece of a scenario that accepts no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _whole(value: Any) -> Any:
+    """Accept ``1e4`` for a count: YAML reads it as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+
+Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+"""A name: letters, digits, ``_``, ``-`` and ``.``; it becomes a key in tables and file names."""
+
+Text = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[_Whole, Field(strict=True, ge=1)]
+NonNegativeCount = Annotated[_Whole, Field(strict=True, ge=0)]
+"""A count that may be zero."""
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
+"""A share in (0, 1]."""

@@ -1,0 +1,169 @@
+"""Checks of deployments: names, roles, layouts and whether the GPUs are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.errors import Problem
+from factory.scenario.deployment import Deployment, Pool, StepModel
+from factory.scenario.findings import repeated, unknown
+from factory.scenario.schema import Scenario
+from factory.scenario.specs import Catalog, GpuSpec, ModelSpec
+
+
+def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """Every deployment by itself, then all of them against the racks."""
+    yield from repeated("deployments", (deployment.name for deployment in scenario.deployments))
+    for index, deployment in enumerate(scenario.deployments):
+        path = f"deployments[{index}]"
+        yield from unknown(f"{path}.model", "model", deployment.model, catalog.models)
+        yield from repeated(f"{path}.pools", (pool.name for pool in deployment.pools))
+        yield from _role_problems(f"{path}.pools", deployment)
+        for number, pool in enumerate(deployment.pools):
+            place = f"{path}.pools[{number}]"
+            groups = [group.name for group in scenario.facility.racks]
+            yield from unknown(f"{place}.racks", "rack group", pool.racks, groups)
+            yield from _engine_problems(place, pool)
+            yield from _step_model_problems(f"{place}.engine.step_model", pool.engine.step_model)
+            model = catalog.models.get(deployment.model)
+            if model is not None:
+                yield from _layout_problems(place, pool, model)
+                gpu = _gpu(pool, scenario, catalog)
+                if gpu is not None:
+                    yield from _precision_problems(path, deployment, gpu)
+    yield from _pool_name_problems(scenario)
+    yield from _space_problems(scenario, catalog)
+
+
+def _role_problems(path: str, deployment: Deployment) -> Iterator[Problem]:
+    roles = [pool.role for pool in deployment.pools]
+    prefill, decode, aggregated = (role in roles for role in ("prefill", "decode", "aggregated"))
+    if aggregated and (prefill or decode):
+        message = "a deployment is aggregated or split into prefill and decode, not both"
+    elif prefill and not decode:
+        message = "cannot serve: prefill pools need a decode pool to hand over to"
+    elif decode and not prefill:
+        message = "cannot serve: decode pools need a prefill pool that feeds them"
+    else:
+        return
+    yield Problem(path, message, ", ".join(roles))
+
+
+def _layout_problems(path: str, pool: Pool, model: ModelSpec) -> Iterator[Problem]:
+    parallel = pool.parallel
+    place = f"{path}.parallel"
+    if model.heads % parallel.tp:
+        message = f"must divide the {model.heads} attention heads of {model.name}"
+        yield Problem(f"{place}.tp", message, parallel.tp, _divisors(model.heads))
+    elif model.attention == "gqa" and model.kv_heads % parallel.tp and parallel.tp % model.kv_heads:
+        message = f"must divide, or be a multiple of, the {model.kv_heads} KV heads of {model.name}"
+        yield Problem(f"{place}.tp", message, parallel.tp)
+    if parallel.pp > model.layers:
+        message = f"must be <= the {model.layers} layers of {model.name}"
+        yield Problem(f"{place}.pp", message, parallel.pp)
+    if parallel.ep > 1:
+        yield from _expert_problems(place, pool, model)
+    longest = pool.engine.max_model_len
+    if longest is not None and longest > model.max_context:
+        message = f"must be <= the {model.max_context} tokens of {model.name}"
+        yield Problem(f"{path}.engine.max_model_len", message, longest)
+
+
+def _expert_problems(place: str, pool: Pool, model: ModelSpec) -> Iterator[Problem]:
+    parallel = pool.parallel
+    ranks = parallel.tp * parallel.dp
+    if model.experts == 0:
+        message = f"must be 1: {model.name} has no experts"
+    elif parallel.ep > model.experts:
+        message = f"must be <= the {model.experts} experts of {model.name}"
+    elif ranks % parallel.ep:
+        message = f"must divide tp x dp ({parallel.tp} x {parallel.dp} = {ranks})"
+    else:
+        return
+    yield Problem(f"{place}.ep", message, parallel.ep)
+
+
+def _precision_problems(path: str, deployment: Deployment, gpu: GpuSpec) -> Iterator[Problem]:
+    rates = {"fp16": gpu.fp16_tflops, "fp8": gpu.fp8_tflops, "fp4": gpu.fp4_tflops}
+    weights = deployment.precision.weights
+    if rates[weights] is None:
+        allowed = ", ".join(name for name, rate in rates.items() if rate is not None)
+        message = f"{gpu.name} has no such arithmetic"
+        yield Problem(f"{path}.precision.weights", message, weights, allowed)
+
+
+def _engine_problems(path: str, pool: Pool) -> Iterator[Problem]:
+    engine = pool.engine
+    if pool.role != "prefill" and engine.max_num_seqs > engine.max_num_batched_tokens:
+        message = (
+            f"must be <= max_num_batched_tokens ({engine.max_num_batched_tokens}): "
+            "each decoding sequence takes one token of a step"
+        )
+        yield Problem(f"{path}.engine.max_num_seqs", message, engine.max_num_seqs)
+
+
+def _step_model_problems(path: str, step_model: StepModel) -> Iterator[Problem]:
+    names = ("base_ms", "per_seq_ms", "per_prefill_token_ms")
+    times = {name: getattr(step_model, name) for name in names}
+    if step_model.kind == "roofline":
+        for name, value in times.items():
+            if value is not None:
+                yield Problem(f"{path}.{name}", "is for kind: fixed only", value)
+    elif not any(times.values()):
+        message = f"kind: fixed needs at least one of {', '.join(times)} above 0"
+        yield Problem(path, message)
+
+
+def _pool_name_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Pool names are keys of tables, so they differ over all deployments."""
+    first: dict[str, str] = {}
+    for index, deployment in enumerate(scenario.deployments):
+        for number, pool in enumerate(deployment.pools):
+            path = f"deployments[{index}].pools[{number}].name"
+            owner = first.setdefault(pool.name, deployment.name)
+            if owner != deployment.name:
+                message = f"is a pool of deployment {owner} too; names must differ"
+                yield Problem(path, message, pool.name)
+
+
+def _space_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """Whether each rack group has the GPUs that its pools take."""
+    for group in scenario.facility.racks:
+        if group.system not in catalog.systems:
+            continue
+        free = total = catalog.systems[group.system].gpus_per_rack * group.count
+        for path, pool in _pools_in(scenario, group.name):
+            if pool.gpus_per_replica > total:
+                parallel = pool.parallel
+                message = (
+                    f"a replica takes {pool.gpus_per_replica} GPUs (tp {parallel.tp} x pp "
+                    f"{parallel.pp} x dp {parallel.dp}), racks {group.name} hold {total}"
+                )
+                yield Problem(f"{path}.parallel", message)
+                continue
+            if pool.gpus > free:
+                message = (
+                    f"takes {pool.gpus} GPUs ({pool.replicas} x {pool.gpus_per_replica}), "
+                    f"racks {group.name} have {free} of {total} left"
+                )
+                allowed = f"at most {free // pool.gpus_per_replica}"
+                yield Problem(f"{path}.replicas", message, pool.replicas, allowed)
+            free = max(free - pool.gpus, 0)
+
+
+def _pools_in(scenario: Scenario, group: str) -> Iterator[tuple[str, Pool]]:
+    for index, deployment in enumerate(scenario.deployments):
+        for number, pool in enumerate(deployment.pools):
+            if pool.racks == group:
+                yield f"deployments[{index}].pools[{number}]", pool
+
+
+def _gpu(pool: Pool, scenario: Scenario, catalog: Catalog) -> GpuSpec | None:
+    for group in scenario.facility.racks:
+        if group.name == pool.racks and group.system in catalog.systems:
+            return catalog.gpus[catalog.systems[group.system].gpu]
+    return None
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(value) for value in range(1, number + 1) if number % value == 0)

@@ -1,0 +1,84 @@
+"""Checks of facility, prices, cells and run."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Iterator
+
+from factory.errors import Problem
+from factory.scenario.facility import RackGroup
+from factory.scenario.findings import repeated, unknown
+from factory.scenario.nearest import nearest
+from factory.scenario.schema import Scenario
+from factory.scenario.specs import Catalog
+
+
+def site_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """Racks, power, time zone, prices, cells and the run."""
+    facility = scenario.facility
+    yield from repeated("facility.racks", (group.name for group in facility.racks))
+    for index, group in enumerate(facility.racks):
+        path = f"facility.racks[{index}]"
+        yield from unknown(f"{path}.system", "system", group.system, catalog.systems)
+        yield from _budget_problems(path, group, catalog)
+    yield from _time_zone_problems(facility.time_zone)
+    yield from _price_problems(scenario, catalog)
+    if scenario.cells.simulated > scenario.cells.count:
+        message = f"must be <= cells.count ({scenario.cells.count})"
+        yield Problem("cells.simulated", message, scenario.cells.simulated)
+    yield from _run_problems(scenario)
+
+
+def _budget_problems(path: str, group: RackGroup, catalog: Catalog) -> Iterator[Problem]:
+    if group.budget_kw is None or group.system not in catalog.systems:
+        return
+    system = catalog.systems[group.system]
+    gpu = catalog.gpus[system.gpu]
+    idle_kw = system.gpus_per_rack * (gpu.idle_loaded_w + system.other_it_w_per_gpu) / 1e3
+    if group.budget_kw < idle_kw:
+        message = (
+            f"is below the {idle_kw:.1f} kW that a {group.system} rack draws idle: "
+            "clocks cannot go there"
+        )
+        design_kw = system.gpus_per_rack * system.design_it_kw_per_gpu
+        allowed = f"{idle_kw:.1f} to {design_kw:.1f} kW, its design power"
+        yield Problem(f"{path}.budget_kw", message, group.budget_kw, allowed)
+
+
+def _time_zone_problems(name: str) -> Iterator[Problem]:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        hint = nearest(name, sorted(zoneinfo.available_timezones()))
+        allowed = "IANA names, as UTC or America/Chicago"
+        yield Problem("facility.time_zone", "unknown time zone", name, allowed, hint)
+
+
+def _price_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    prices = scenario.prices
+    if prices is None:
+        return
+    stated = prices.usd_per_gpu_hour is not None
+    if (prices.book is not None) == stated:
+        message = "must give exactly one of book and usd_per_gpu_hour"
+        yield Problem("prices", message, "both" if stated else "neither")
+    if prices.book is not None:
+        yield from unknown("prices.book", "price book", prices.book, catalog.price_books)
+        if prices.covers is not None and not stated:
+            message = "is the book's to say; leave it out, or state usd_per_gpu_hour"
+            yield Problem("prices.covers", message)
+    for system in prices.usd_per_gpu_hour or {}:
+        path = f"prices.usd_per_gpu_hour.{system}"
+        yield from unknown(path, "system", system, catalog.systems)
+
+
+def _run_problems(scenario: Scenario) -> Iterator[Problem]:
+    run = scenario.run
+    if run.duration_s is not None and run.warmup_s >= run.duration_s:
+        message = f"must be < run.duration_s ({run.duration_s:g}): nothing would be measured"
+        yield Problem("run.warmup_s", message, run.warmup_s)
+    ends = run.duration_s is not None or run.requests is not None
+    loaded = any(tenant.load is not None for tenant in scenario.workload.tenants)
+    if not ends and (scenario.workload.trace is None or loaded):
+        message = "must give duration_s or requests: a load without them never ends"
+        yield Problem("run", message)

@@ -1,0 +1,104 @@
+"""The whole scenario, schema version 1."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr
+
+from factory.scenario.base import (
+    Count,
+    Flag,
+    Name,
+    NonNegative,
+    NonNegativeCount,
+    Part,
+    Positive,
+    Text,
+)
+from factory.scenario.demand import Demand
+from factory.scenario.deployment import Deployment
+from factory.scenario.document import Locations
+from factory.scenario.facility import Facility
+
+Cover = Literal["server", "network", "facility", "electricity", "staff"]
+COVERS: tuple[Cover, ...] = ("server", "network", "facility", "electricity", "staff")
+
+
+def _instant(text: str) -> str:
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a date and time with a zone, as 2026-01-01T00:00:00Z") from None
+    if when.tzinfo is None:
+        raise ValueError("must name its zone, as 2026-01-01T00:00:00Z")
+    return when.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+class Prices(Part):
+    """What a GPU-hour costs: a price book of the catalogue, or prices stated here."""
+
+    book: Name | None = Field(default=None, description="Price book, from the catalogue.")
+    usd_per_gpu_hour: dict[Name, Positive] | None = Field(
+        default=None,
+        description="USD per GPU-hour by system, in place of a book.",
+        json_schema_extra={"unit": "USD per GPU-hour"},
+    )
+    covers: tuple[Cover, ...] | None = Field(
+        default=None, description="What the stated prices include; by default everything."
+    )
+
+
+class Cells(Part):
+    """Cells of a facility larger than a simulation; they share only power and budget."""
+
+    count: Count = Field(default=1, description="Cells of the facility.")
+    simulated: Count = Field(default=1, description="Cells that are simulated, at full load.")
+
+
+class Run(Part):
+    """How long to simulate, and how."""
+
+    duration_s: Positive | None = Field(
+        default=None, description="New sessions start before this time, s."
+    )
+    requests: Count | None = Field(
+        default=None, description="Requests to create, all tenants together."
+    )
+    warmup_s: NonNegative = Field(default=0.0, description="Left out of the measured interval, s.")
+    window_s: Positive = Field(default=60.0, description="Span over which tables aggregate, s.")
+    seed: NonNegativeCount = Field(default=1, description="Root of every random stream.")
+    replication: NonNegativeCount = Field(default=0, description="Repetition under the same seed.")
+    epoch: Annotated[str, Field(strict=True), AfterValidator(_instant)] = Field(
+        default="2026-01-01T00:00:00Z", description="Instant at which simulated time is 0."
+    )
+    engine: Literal["leap", "step"] = Field(
+        default="leap", description="leap: one event per leap; step: the step-by-step oracle."
+    )
+    drain: Flag = Field(default=True, description="Go on until admitted requests finish.")
+
+    @property
+    def epoch_at(self) -> dt.datetime:
+        """The epoch as an aware UTC instant."""
+        return dt.datetime.fromisoformat(self.epoch)
+
+
+class Scenario(Part):
+    """Everything one run needs to know."""
+
+    schema_version: Literal[1] = Field(default=1, description="Version of this schema.")
+    name: Name = Field(description="Name of the scenario; run directories start with it.")
+    description: Text = Field(default="", description="What it is about.")
+    facility: Facility = Field(description="Racks, power and place.")
+    deployments: Annotated[tuple[Deployment, ...], Field(min_length=1)] = Field(
+        description="Models and the pools that serve them."
+    )
+    workload: Demand = Field(description="Who asks, and when.")
+    prices: Prices | None = Field(
+        default=None, description="What a GPU-hour costs; left out: performance only."
+    )
+    cells: Cells = Field(default=Cells(), description="For facilities larger than a simulation.")
+    run: Run = Field(description="How long to simulate, and how.")
+
+    _locations: Locations = PrivateAttr(default_factory=Locations)

@@ -1,0 +1,203 @@
+"""Catalogue records: plain numbers, each with where it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["measured", "published", "fitted", "assumed"]
+Attention = Literal["gqa", "mla"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a number comes from.
+
+    Attributes:
+        kind: measured, published, fitted (the source says to what) or assumed (it says why).
+        source: who says so.
+        date: when it was said or read, ``YYYY-MM`` or ``YYYY-MM-DD``.
+    """
+
+    kind: Kind
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSpec:
+    """One GPU.
+
+    Power at full clock, W (additive law fitted on H100, see the provenance)::
+
+        min(tdp_w, idle_loaded_w + power_busy_w·busy + power_mfu_w·MFU + power_mem_w·sqrt(busy·MBU))
+
+    Attributes:
+        name: key in the catalogue.
+        generation: hopper or blackwell.
+        fp16_tflops: dense 16-bit tensor throughput, TFLOP/s.
+        fp8_tflops: dense 8-bit tensor throughput, TFLOP/s; None if absent.
+        fp4_tflops: dense 4-bit tensor throughput, TFLOP/s; None if absent.
+        fp8_sparse_tflops: as advertised with 2:4 sparsity, TFLOP/s; None if absent.
+        fp4_sparse_tflops: as advertised with 2:4 sparsity, TFLOP/s; None if absent.
+        hbm_gb: memory, 1e9 bytes.
+        hbm_tb_s: memory bandwidth, 1e12 bytes/s.
+        nvlink_gb_s: NVLink, one direction, 1e9 bytes/s.
+        scaleout_gb_s: share of the scale-out network, one direction, 1e9 bytes/s.
+        host_link_gb_s: link to host memory, one direction, 1e9 bytes/s.
+        tdp_w: thermal design power, W.
+        idle_bare_w: idle without a context, W.
+        idle_loaded_w: idle with a model loaded, W.
+        power_busy_w: W at busy = 1.
+        power_mfu_w: W at MFU = 1.
+        power_mem_w: W at busy·MBU = 1.
+        min_clock_ratio: lowest clock over the highest.
+        provenance: by field.
+    """
+
+    name: str
+    generation: str
+    fp16_tflops: float
+    fp8_tflops: float | None
+    fp4_tflops: float | None
+    fp8_sparse_tflops: float | None
+    fp4_sparse_tflops: float | None
+    hbm_gb: float
+    hbm_tb_s: float
+    nvlink_gb_s: float
+    scaleout_gb_s: float
+    host_link_gb_s: float
+    tdp_w: float
+    idle_bare_w: float
+    idle_loaded_w: float
+    power_busy_w: float
+    power_mfu_w: float
+    power_mem_w: float
+    min_clock_ratio: float
+    provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSpec:
+    """A server or rack that GPUs come in.
+
+    Attributes:
+        name: key in the catalogue.
+        gpu: GPU, from the catalogue.
+        gpus_per_node: GPUs of a node (the blast radius of a node failure).
+        nvlink_domain_gpus: GPUs that reach each other over NVLink.
+        gpus_per_rack: GPUs of a rack.
+        other_it_w_per_gpu: host, NIC, switch and fan power per GPU while serving, W.
+        design_it_kw_per_gpu: IT power per GPU to provision for, kW.
+        facility_kw_per_gpu_published: facility power per GPU as published in 2025, kW.
+        design_pue: PUE at peak that the design assumes.
+        peak_pflops_label: what ``peak_pflops`` counts, e.g. ``sparse FP8``.
+        peak_pflops: peak per GPU as the published PFLOPS-per-$ divides it, PFLOP/s.
+        provenance: by field.
+    """
+
+    name: str
+    gpu: str
+    gpus_per_node: int
+    nvlink_domain_gpus: int
+    gpus_per_rack: int
+    other_it_w_per_gpu: float
+    design_it_kw_per_gpu: float
+    facility_kw_per_gpu_published: float
+    design_pue: float
+    peak_pflops_label: str
+    peak_pflops: float
+    provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The architecture of a model; counts are 0 where a part is absent.
+
+    Attributes:
+        name: key in the catalogue.
+        hf_id: name on Hugging Face.
+        layers: transformer layers.
+        hidden: width of the residual stream.
+        heads: query heads.
+        kv_heads: key-value heads (gqa).
+        head_dim: size of a query-key head (mla: without and with position together).
+        attention: gqa or mla.
+        q_lora_rank: mla: rank of the query projection; 0 if it is full.
+        kv_lora_rank: mla: rank of the compressed KV.
+        qk_nope_head_dim: mla: head size without position.
+        qk_rope_head_dim: mla: head size with position.
+        v_head_dim: size of a value head.
+        dense_layers: layers whose MLP is dense.
+        dense_intermediate: width of a dense MLP.
+        moe_intermediate: width of an expert.
+        experts: routed experts of a MoE layer.
+        experts_per_token: routed experts a token visits.
+        shared_experts: experts every token visits.
+        vocab: vocabulary.
+        tie_embeddings: whether the LM head is the embedding.
+        sliding_window: window of the sliding layers, tokens; 0 if none.
+        sliding_layers: layers with a sliding window.
+        max_context: longest context, tokens.
+        mtp_layers: multi-token-prediction layers.
+        provenance: by field.
+    """
+
+    name: str
+    hf_id: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    attention: Attention
+    q_lora_rank: int
+    kv_lora_rank: int
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int
+    v_head_dim: int
+    dense_layers: int
+    dense_intermediate: int
+    moe_intermediate: int
+    experts: int
+    experts_per_token: int
+    shared_experts: int
+    vocab: int
+    tie_embeddings: bool
+    sliding_window: int
+    sliding_layers: int
+    max_context: int
+    mtp_layers: int
+    provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """What a GPU-hour costs, by system.
+
+    Attributes:
+        name: key in the catalogue.
+        date: date of its dollars, ``YYYY-MM``.
+        currency: always USD.
+        covers: what the price includes: server, network, facility, electricity, staff.
+        usd_per_gpu_hour: by system, USD per GPU-hour.
+        provenance: by system.
+    """
+
+    name: str
+    date: str
+    currency: str
+    covers: tuple[str, ...]
+    usd_per_gpu_hour: Mapping[str, float]
+    provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a scenario can refer to, by name."""
+
+    gpus: Mapping[str, GpuSpec]
+    systems: Mapping[str, SystemSpec]
+    models: Mapping[str, ModelSpec]
+    price_books: Mapping[str, PriceBook]

@@ -1,0 +1,1 @@
+"""Routers, schedulers, KV caches and transfers: the serving side, on the kernel."""

@@ -1,0 +1,293 @@
+"""The account of one replica: GPU-seconds by ledger state, tokens and joules, by window.
+
+A meter is lazy: it is told of a span when the span is over (or its line ends), and cuts it at
+window edges. Windows therefore cost nothing until a span crosses one, and create no events.
+"""
+
+from __future__ import annotations
+
+from factory.facility import EnergyBins, Windows
+from factory.records.codes import (
+    STATE_DECODE,
+    STATE_POWER_CAPPED,
+    STATE_PREFILL_NEW,
+    STATE_PREFILL_RECOMPUTED,
+    STATE_WAITING_PEERS,
+)
+from factory.serving.leap import Leap
+from factory.serving.sequence import Sequence
+
+COMPUTED = 0
+RECOMPUTED = 1
+CACHED = 2
+OUTPUT = 3
+OUTPUT_GOOD = 4
+STATES = 5
+ENERGY = STATES + 17
+STEPS = ENERGY + 1
+LEAPS = STEPS + 1
+FIELDS = LEAPS + 1
+
+OFFERED = 0
+FINISHED = 1
+GOOD = 2
+REFUSED = 3
+TENANT_INPUT = 4
+TENANT_OUTPUT = 5
+TENANT_OUTPUT_GOOD = 6
+TENANT_FIELDS = 7
+
+_PREFILL_NEW = STATES + STATE_PREFILL_NEW
+_PREFILL_RECOMPUTED = STATES + STATE_PREFILL_RECOMPUTED
+_DECODE = STATES + STATE_DECODE
+_CAPPED = STATES + STATE_POWER_CAPPED
+_WAITING = STATES + STATE_WAITING_PEERS
+
+
+class Meter:
+    """The account of one replica up to `until_s`.
+
+    The integrators let a sequence know its cost as a difference between joining and leaving:
+    seconds per member, seconds per token of context, the same weighted with the step index, and
+    these three in joules.
+
+    Args:
+        windows: Sums of the replica's pool.
+        tenants: Sums per tenant.
+        bins: Energy bins of the replica's rack; None where no power is metered.
+        gpus: GPUs of the replica.
+    """
+
+    __slots__ = (
+        "_bins",
+        "_edge_s",
+        "_rack_row",
+        "_rack_windows",
+        "_row",
+        "_tenant_rows",
+        "_tenants",
+        "_window",
+        "_windows",
+        "gpus",
+        "member_j",
+        "member_s",
+        "token_j",
+        "token_s",
+        "token_step_j",
+        "token_step_s",
+        "until_s",
+    )
+
+    def __init__(
+        self,
+        windows: Windows,
+        tenants: list[Windows],
+        bins: EnergyBins,
+        rack_windows: Windows,
+        gpus: int,
+    ) -> None:
+        self._windows = windows
+        self._tenants = tenants
+        self._bins = bins
+        self._rack_windows = rack_windows
+        self.gpus = gpus
+        self._window = 0
+        self._edge_s = windows.window_s
+        self._row = windows.row(0)
+        self._rack_row = rack_windows.row(0)
+        self._tenant_rows = [tenant.row(0) for tenant in tenants]
+        self.until_s = 0.0
+        self.member_s = 0.0
+        self.token_s = 0.0
+        self.token_step_s = 0.0
+        self.member_j = 0.0
+        self.token_j = 0.0
+        self.token_step_j = 0.0
+
+    def _next_window(self) -> None:
+        self._window += 1
+        index = self._window
+        self._edge_s = (index + 1) * self._windows.window_s
+        self._row = self._windows.row(index)
+        self._rack_row = self._rack_windows.row(index)
+        self._tenant_rows = [tenant.row(index) for tenant in self._tenants]
+
+    def rest(self, until_s: float, state: int, watts: float) -> None:
+        """The replica did nothing up to ``until_s``.
+
+        Args:
+            until_s: End of the span, seconds.
+            state: Ledger state of the span.
+            watts: Draw of one GPU.
+        """
+        while until_s >= self._edge_s:
+            self._rest(self._edge_s, state, watts)
+            self._next_window()
+        if until_s > self.until_s:
+            self._rest(until_s, state, watts)
+
+    def _rest(self, until_s: float, state: int, watts: float) -> None:
+        gpu_s = (until_s - self.until_s) * self.gpus
+        row = self._row
+        row[STATES + state] += gpu_s
+        row[ENERGY] += gpu_s * watts
+        self._rack_row[0] += gpu_s * watts
+        self._bins.add(self.until_s, until_s, watts * self.gpus)
+        self.until_s = until_s
+
+    def work(self, leap: Leap, k: int, part: float, end_s: float) -> None:
+        """The replica has come to ``k`` steps and the fraction ``part`` of the next in its leap.
+
+        Tokens belong to the end of their step; those of a step that ends exactly on a window's edge
+        belong to the later window.
+
+        Args:
+            leap: What the replica does.
+            k: Whole steps done.
+            part: Fraction of the next one.
+            end_s: The time of that, seconds.
+        """
+        if end_s < self._edge_s:
+            self._work(leap, k, part, end_s)
+            return
+        segment = leap.segment
+        while end_s >= self._edge_s:
+            edge_s = self._edge_s
+            done = segment.steps_by(leap.anchor_s, edge_s)
+            boundary_s = leap.anchor_s + segment.elapsed(done)
+            if done > leap.k and boundary_s == edge_s:
+                self._work(leap, done - 1, 1.0, edge_s)
+            elif done >= segment.steps:
+                self._work(leap, k, part, edge_s)
+            else:
+                length = segment.base_s + segment.slope_s * done
+                self._work(leap, done, (edge_s - boundary_s) / length, edge_s)
+            self._next_window()
+        if k > leap.k or part != leap.part:
+            self._work(leap, k, part, end_s)
+
+    def _work(self, leap: Leap, k: int, part: float, end_s: float) -> None:
+        segment = leap.segment
+        k0 = leap.k
+        steps = k - k0
+        if k0 == 0 and part == 0.0 and leap.part == 0.0:
+            span = float(steps)
+            ramp = steps * (steps - 1) * 0.5
+        else:
+            # Σ over whole steps of (1, index), with fractions of the first and the last.
+            span = steps + part - leap.part
+            ramp = (k * (k - 1) - k0 * (k0 - 1)) * 0.5 + part * k - leap.part * k0
+        seconds = end_s - self.until_s
+        gpus = self.gpus
+        watts = leap.watts
+        row = self._row
+        uncapped = leap.uncapped
+        prefill_s = segment.prefill_base_s * span + segment.prefill_slope_s * ramp
+        wait_s = segment.wait_base_s * span + segment.wait_slope_s * ramp
+        working_s = seconds - wait_s
+        if wait_s:
+            row[_WAITING] += wait_s * gpus
+        if uncapped != 1.0:
+            row[_CAPPED] += working_s * (1.0 - uncapped) * gpus
+            working_s *= uncapped
+            prefill_s *= uncapped
+        if leap.shares:
+            if not leap.size:
+                prefill_s = working_s
+            self._prefill(leap, prefill_s, span, ramp, steps)
+            row[_DECODE] += (working_s - prefill_s) * gpus
+        else:
+            row[_DECODE] += working_s * gpus
+        joules = watts * seconds * gpus
+        row[ENERGY] += joules
+        self._rack_row[0] += joules
+        self._bins.add(self.until_s, end_s, watts * gpus)
+        row[STEPS] += steps
+        size = leap.size
+        if size:
+            member_s = uncapped * gpus * segment.decode_fixed_s * span / size
+            token_s = uncapped * gpus * segment.decode_token_s
+            token_step_s = token_s * (ramp + leap.step * span)
+            token_s *= span
+            self.member_s += member_s
+            self.token_s += token_s
+            self.token_step_s += token_step_s
+            self.member_j += watts * member_s
+            self.token_j += watts * token_s
+            self.token_step_j += watts * token_step_s
+            if steps:
+                row[OUTPUT] += steps * size
+                tenant_rows = self._tenant_rows
+                if len(tenant_rows) == 1:
+                    tenant_rows[0][TENANT_OUTPUT] += steps * size
+                else:
+                    for tenant, count in leap.by_tenant.items():
+                        tenant_rows[tenant][TENANT_OUTPUT] += steps * count
+        leap.k = k
+        leap.part = part
+        self.until_s = end_s
+
+    def _prefill(self, leap: Leap, prefill_s: float, span: float, ramp: float, steps: int) -> None:
+        """Splits the prefill part of a span over its sequences, and counts their tokens."""
+        row = self._row
+        gpus = self.gpus
+        shares = leap.shares
+        pair_s = leap.segment.prefill_pair_s * leap.uncapped
+        tokens = pairs = recomputed = 0.0
+        for share in shares:
+            tokens += share.tokens
+            recomputed += share.recomputed
+            pairs += share.pairs * span + share.pairs_slope * ramp
+        token_s = (prefill_s - pair_s * pairs) / tokens
+        again = recomputed / tokens
+        row[_PREFILL_NEW] += prefill_s * gpus * (1.0 - again)
+        if again:
+            row[_PREFILL_RECOMPUTED] += prefill_s * gpus * again
+        row[COMPUTED] += (tokens - recomputed) * steps
+        row[RECOMPUTED] += recomputed * steps
+        for share in shares:
+            sequence = share.sequence
+            cached_s = gpus * pair_s * share.cached * share.tokens * span
+            own_pairs = share.pairs * span + share.pairs_slope * ramp
+            all_s = gpus * (token_s * share.tokens + pair_s * own_pairs)
+            sequence.gpu_s_cached += cached_s
+            sequence.gpu_s_computed += all_s - cached_s
+            sequence.energy_input_j += leap.watts * all_s
+
+    def add(self, field: int, amount: float) -> None:
+        """Adds to a sum of the window that `until_s` is in."""
+        self._row[field] += amount
+
+    def delivered(self, tenant: int) -> None:
+        """One first token reaches its client now (`until_s` is now)."""
+        self._row[OUTPUT] += 1.0
+        rows = self._tenant_rows
+        rows[tenant if len(rows) > 1 else 0][TENANT_OUTPUT] += 1.0
+
+    def mark(self) -> tuple[float, float, float, float, float, float]:
+        """The integrators now, for a sequence that joins."""
+        return (
+            self.member_s,
+            self.token_s,
+            self.token_step_s,
+            self.member_j,
+            self.token_j,
+            self.token_step_j,
+        )
+
+    def charge(self, sequence: Sequence) -> None:
+        """Charges a sequence that leaves its batch with its decode GPU-seconds and joules."""
+        member_s, token_s, token_step_s, member_j, token_j, token_step_j = sequence.cost_mark
+        offset = sequence.join_context - sequence.join_step
+        sequence.gpu_s_output += (
+            self.member_s
+            - member_s
+            + offset * (self.token_s - token_s)
+            + (self.token_step_s - token_step_s)
+        )
+        sequence.energy_output_j += (
+            self.member_j
+            - member_j
+            + offset * (self.token_j - token_j)
+            + (self.token_step_j - token_step_j)
+        )

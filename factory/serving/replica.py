@@ -1,0 +1,376 @@
+"""One model instance: its ranks in lock-step, its clock, its timer.
+
+A replica schedules one event per leap. At a boundary it applies the steps that are done, lets
+sequences end and join, asks every rank what runs next, and plans anew only if something changed:
+otherwise the line and its anchor stay, so that boundaries are the same numbers however often a leap
+is interrupted, and the step engine (``stepwise``) hits the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from factory.facility import RackBudget
+from factory.kernel import CLASS_STEP, Kernel
+from factory.performance import Segment, StepModel
+from factory.records.codes import STATE_IDLE, STATE_IDLE_WAITING_WORK, STATE_STALLED_TRANSFER
+from factory.serving.batch import ENDLESS
+from factory.serving.leap import Leap, PrefillShare
+from factory.serving.meter import Meter
+from factory.serving.rank import Rank
+from factory.serving.sequence import Sequence
+
+
+class Owner(Protocol):
+    """What a replica tells the deployment it belongs to."""
+
+    def prefilled(self, sequence: Sequence, now_s: float) -> None:
+        """The step that ends now completed the prompt, and with it gave the next token."""
+
+    def finished(self, sequence: Sequence, now_s: float) -> None:
+        """The sequence has all its tokens; it has left its batch but still holds its blocks."""
+
+
+class Replica:
+    """One model instance (see the module).
+
+    Args:
+        kernel: The environment.
+        name: Run-unique number of the replica.
+        ranks: Its ranks.
+        model: How long steps take.
+        meter: Its account.
+        watts: Draw of one GPU from (segment, clock).
+        idle_watts: Draw of one GPU that has the model loaded and does nothing.
+        clock: The pool's own clock, as a ratio of the nominal one.
+        stepwise: One event per step instead of one per leap.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_draws",
+        "_idle_state",
+        "_inside",
+        "_rest",
+        "_shares",
+        "_size",
+        "_stale",
+        "_stepwise",
+        "_tenants",
+        "_watts",
+        "_works",
+        "budget",
+        "clock",
+        "idle_watts",
+        "k",
+        "leap",
+        "leaps",
+        "meter",
+        "model",
+        "name",
+        "nominal_clock",
+        "now_s",
+        "owner",
+        "ranks",
+        "step",
+        "target",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        name: int,
+        ranks: list[Rank],
+        model: StepModel,
+        meter: Meter,
+        watts: Callable[[Segment, float], float],
+        idle_watts: float,
+        clock: float,
+        stepwise: bool,
+    ) -> None:
+        self.name = name
+        self.ranks = ranks
+        self.model = model
+        self.meter = meter
+        self.clock = clock
+        self.nominal_clock = clock
+        self.idle_watts = idle_watts
+        self.owner: Owner
+        self.budget: RackBudget | None = None
+        self.timer = kernel.timer(CLASS_STEP, name, self._boundary)
+        self.leap: Leap | None = None
+        self.leaps = 0
+        self.k = 0
+        self.step = 0
+        self.target = 0
+        self.now_s = 0.0
+        self._watts = watts
+        self._works = [rank.work for rank in ranks]
+        self._shares: list[PrefillShare] = []
+        self._tenants: dict[int, int] = {}
+        self._size = 0
+        self._stepwise = stepwise
+        self._inside = False
+        self._stale = False
+        self._rest = 1.0
+        self._idle_state = STATE_IDLE
+        self._busy = False
+        # Draw of one GPU by clock with the work planned last: a leap's power is that of its start.
+        self._draws: dict[float, float] = {}
+        for rank in ranks:
+            rank.replica = self
+
+    def count(self, tenant: int, change: int) -> None:
+        """A sequence of ``tenant`` joined (+1) or left (-1) a batch."""
+        tenants = self._tenants
+        tenants[tenant] = tenants.get(tenant, 0) + change
+
+    def next_step(self, now_s: float) -> int:
+        """Index of the first step that has not begun at ``now_s``."""
+        leap = self.leap
+        if leap is None or self._inside:
+            return self.step
+        return leap.step + leap.segment.steps_by(leap.anchor_s, now_s) + 1
+
+    def poke(self, now_s: float) -> None:
+        """Something came for the next step boundary; an idle replica starts at once."""
+        if self._inside:
+            return
+        leap = self.leap
+        if leap is None:
+            self.meter.rest(now_s, self._idle_state, self.idle_watts)
+            self.now_s = now_s
+            self._inside = True
+            for rank in self.ranks:
+                self._join(rank)
+                rank.compose()
+            self._plan(now_s)
+            self._inside = False
+            return
+        k = leap.segment.steps_by(leap.anchor_s, now_s) + 1
+        if k < self.target:
+            self.target = k
+            self.timer.set(leap.anchor_s + leap.segment.elapsed(k))
+
+    def touch(self) -> None:
+        """Brings the account to the boundary being worked at: the batch is about to change."""
+        leap = self.leap
+        if leap is not None and leap.k < self.k:
+            self.meter.work(leap, self.k, 0.0, self.now_s)
+
+    def close(self, now_s: float) -> None:
+        """Brings the account to ``now_s``, in mid-step too: the run ends here."""
+        leap = self.leap
+        if leap is None:
+            self.meter.rest(now_s, self._idle_state, self.idle_watts)
+            return
+        k, part = _position(leap, now_s)
+        self._advance(k - self.k)
+        self.meter.work(leap, k, part, now_s)
+
+    def _advance(self, steps: int) -> bool:
+        self.k += steps
+        self.step += steps
+        ended = False
+        for rank in self.ranks:
+            if rank.advance(steps):
+                ended = True
+        return ended
+
+    def _join(self, rank: Rank) -> bool:
+        if not rank.ready:
+            return False
+        self.touch()
+        rank.settle(self.step)
+        for sequence in rank.ready:
+            rank.join(sequence)
+        rank.ready.clear()
+        return True
+
+    def _boundary(self, now_s: float) -> None:
+        leap = self.leap
+        assert leap is not None
+        self.now_s = now_s
+        self._inside = True
+        ranks = self.ranks
+        changed = self._advance(self.target - self.k)
+        if changed:
+            self.touch()
+            for rank in ranks:
+                self._end(rank, now_s)
+        for rank in ranks:
+            if rank.ready and self._join(rank):
+                changed = True
+        for rank in ranks:
+            if rank.compose():
+                changed = True
+        if changed or self._stale or self.k >= leap.segment.steps:
+            self._plan(now_s)
+        else:
+            self._aim(leap)
+        self._inside = False
+
+    def _end(self, rank: Rank, now_s: float) -> None:
+        """Lets the sequences of a rank go that came to an end at this boundary."""
+        owner = self.owner
+        batch = rank.batch
+        rank.settle(batch.step)
+        done = batch.finished() if batch.size else ()
+        for sequence in rank.prefilled():
+            owner.prefilled(sequence, now_s)
+        for sequence in done:
+            rank.leave(sequence)
+            owner.finished(sequence, now_s)
+
+    def _plan(self, now_s: float) -> None:
+        """Plans the next leap from the ranks' state, or goes idle."""
+        self.touch()
+        self._stale = False
+        shares: list[PrefillShare] = []
+        busy = False
+        size = 0
+        for rank in self.ranks:
+            if rank.fill(shares):
+                busy = True
+                size += rank.work.decode
+        self._size = size
+        self._draws.clear()
+        self._busy = busy
+        if not busy:
+            self.leap = None
+            self._idle_state = self._why_idle()
+            if self.budget is not None:
+                self.clock = min(self.budget.grant(now_s, self), self.nominal_clock)
+            return
+        self._shares = shares
+        clock = self.clock
+        if self.budget is not None:
+            clock = min(self.budget.grant(now_s, self), self.nominal_clock)
+        self.leap = self._line(now_s, clock, 1.0)
+        self.leaps += 1
+        self._aim(self.leap)
+
+    def _line(self, now_s: float, clock: float, rest: float) -> Leap:
+        """The leap from now on at ``clock``, of which step 0 has the fraction ``rest`` to go."""
+        self.clock = clock
+        self._rest = rest
+        segment = self.model.plan(self._works, clock, ENDLESS)
+        if self.budget is None:
+            watts = self._watts(segment, clock)
+        else:
+            watts = self.watts_at(clock) / self.meter.gpus
+        uncapped = 1.0
+        if clock < self.nominal_clock:
+            full = self.model.plan(self._works, self.nominal_clock, ENDLESS)
+            uncapped = full.base_s / segment.base_s
+        if rest < 1.0:
+            segment = _scaled(segment, rest)
+        self.k = 0
+        return Leap(
+            segment, now_s, self.step, self._size, self._tenants, self._shares, watts, uncapped
+        )
+
+    def _aim(self, leap: Leap) -> None:
+        """Sets the timer to the next boundary at which something can change."""
+        ahead = 1
+        if not self._stepwise:
+            ahead = ENDLESS
+            for rank in self.ranks:
+                steps = rank.steps_ahead()
+                ahead = min(ahead, steps)
+        target = self.k + ahead
+        segment = leap.segment
+        target = min(target, segment.steps)
+        self.target = target
+        self.timer.set(leap.anchor_s + segment.elapsed(target))
+
+    def _why_idle(self) -> int:
+        waiting = False
+        for rank in self.ranks:
+            if rank.incoming or (rank.waiting and rank.outgoing):
+                return STATE_STALLED_TRANSFER
+            if rank.waiting or rank.unreserved:
+                waiting = True
+        return STATE_IDLE_WAITING_WORK if waiting else STATE_IDLE
+
+    def reconsider(self, now_s: float) -> None:
+        """What an idle replica waits for may have changed."""
+        if self.leap is None and not self._inside:
+            state = self._why_idle()
+            if state != self._idle_state:
+                self.meter.rest(now_s, self._idle_state, self.idle_watts)
+                self._idle_state = state
+
+    # -- PowerLoad -----------------------------------------------------------------------------
+
+    def watts_at(self, clock: float) -> float:
+        """Draw of the whole replica at ``clock`` with the work it has, watts."""
+        if not self._busy:
+            return self.idle_watts * self.meter.gpus
+        clock = min(clock, self.nominal_clock)
+        watts = self._draws.get(clock)
+        if watts is None:
+            segment = self.model.plan(self._works, clock, ENDLESS)
+            watts = self._draws[clock] = self._watts(segment, clock)
+        return watts * self.meter.gpus
+
+    def set_clock(self, now_s: float, clock: float) -> None:
+        """Runs at ``clock`` from now on; the rest of the step takes its remaining fraction."""
+        clock = min(clock, self.nominal_clock)
+        leap = self.leap
+        if leap is None or clock == self.clock:
+            self.clock = clock
+            return
+        segment = leap.segment
+        if leap.anchor_s + segment.elapsed(self.target) <= now_s:
+            self.clock = clock
+            self._stale = True
+            return
+        k, part = _position(leap, now_s)
+        self._advance(k - self.k)
+        self.meter.work(leap, k, part, now_s)
+        shares: list[PrefillShare] = []
+        for rank in self.ranks:
+            rank.fill(shares)
+        self._shares = shares
+        rest = (self._rest if k == 0 else 1.0) * (1.0 - part)
+        self.leap = leap = self._line(now_s, clock, rest)
+        self.leaps += 1
+        self.target = 1
+        self.timer.set(now_s + leap.segment.elapsed(1))
+
+
+def _position(leap: Leap, now_s: float) -> tuple[int, float]:
+    """Whole steps that a leap has done at ``now_s``, and the fraction of the next."""
+    segment = leap.segment
+    k = segment.steps_by(leap.anchor_s, now_s)
+    if k >= segment.steps:
+        return k, 0.0
+    length = segment.base_s + segment.slope_s * k
+    part = (now_s - leap.anchor_s - segment.elapsed(k)) / length
+    return k, min(max(part, 0.0), 1.0)
+
+
+def _scaled(segment: Segment, rest: float) -> Segment:
+    """The remaining fraction ``rest`` of a segment's step 0, as a segment of one step."""
+    return Segment(
+        1,
+        segment.base_s * rest,
+        0.0,
+        segment.full_base_s * rest,
+        0.0,
+        segment.prefill_base_s * rest,
+        0.0,
+        segment.decode_fixed_s * rest,
+        segment.decode_token_s * rest,
+        segment.prefill_pair_s * rest,
+        segment.wait_base_s * rest,
+        0.0,
+        segment.flops * rest,
+        segment.hbm_bytes * rest,
+        segment.net_bytes * rest,
+        0.0,
+        0.0,
+    )

@@ -1,0 +1,180 @@
+"""The rows that come from sums: windows of pools, tenants and power nodes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factory.records.codes import STATE_UNASSIGNED
+from factory.records.tables import RunTables
+from factory.scenario import Scenario
+from factory.serving.meter import (
+    CACHED,
+    COMPUTED,
+    ENERGY,
+    FINISHED,
+    GOOD,
+    LEAPS,
+    OFFERED,
+    OUTPUT,
+    OUTPUT_GOOD,
+    RECOMPUTED,
+    REFUSED,
+    STATES,
+    STEPS,
+    TENANT_INPUT,
+    TENANT_OUTPUT,
+    TENANT_OUTPUT_GOOD,
+)
+from factory.simulation.plant import Plant
+
+_NODE_FACILITY = 0
+
+
+def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: float) -> float:
+    """End of the measured interval, seconds; infinite while the run has yet to show it.
+
+    It is the window's edge after the arrivals end: after ``duration_s`` where that is given, after
+    the last arrival of an open loop, and at the end of the run for a closed loop of so many
+    requests.
+
+    Args:
+        scenario: The scenario.
+        last_arrival_s: When the last request arrived; None while the run goes on.
+        end_s: End of the run.
+    """
+    run = scenario.run
+    window_s = run.window_s
+    if run.duration_s is not None:
+        whole = math.ceil(run.duration_s / window_s - 1e-9) * window_s
+        return whole if last_arrival_s is None else min(whole, max(end_s, run.duration_s))
+    if last_arrival_s is None:
+        return math.inf
+    loads = [tenant.load for tenant in scenario.workload.tenants if tenant.load is not None]
+    if any(load.concurrency is not None for load in loads):
+        return end_s
+    return min(math.floor(last_arrival_s / window_s + 1.0) * window_s, end_s)
+
+
+def write_facts(plant: Plant, tables: RunTables, end_s: float) -> None:
+    """Writes the rows of pools, tenants and power nodes for every window up to ``end_s``."""
+    window_s = tables.constants.window_s
+    count = max(1, math.ceil(end_s / window_s))
+    spans = [min((i + 1) * window_s, end_s) - i * window_s for i in range(count)]
+    _pools(plant, tables, spans)
+    _spares(plant, tables, spans)
+    _tenants(plant, tables, count)
+    _power(plant, tables, spans, end_s)
+
+
+def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
+    append = tables.appender("fact_intervals")
+    for pool in plant.pools:
+        place = pool.place
+        gpus = place.pool.gpus
+        other_w = _other_w_per_gpu(plant, place.racks[0]) * gpus
+        reference = pool.reference
+        for index, span in enumerate(spans):
+            row = pool.windows.row(index)
+            reference_gpu_s = (
+                row[COMPUTED] * reference.input_computed_gpu_s
+                + row[CACHED] * reference.input_cached_gpu_s
+                + row[OUTPUT] * reference.output_gpu_s
+            )
+            append(
+                (
+                    place.code,
+                    index,
+                    gpus * span,
+                    row[COMPUTED],
+                    row[RECOMPUTED],
+                    row[CACHED],
+                    row[OUTPUT],
+                    row[OUTPUT_GOOD],
+                    *row[STATES:ENERGY],
+                    reference_gpu_s,
+                    row[ENERGY],
+                    row[ENERGY] + other_w * span,
+                    int(row[STEPS]),
+                    int(row[LEAPS]),
+                )
+            )
+
+
+def _other_w_per_gpu(plant: Plant, rack: int) -> float:
+    return plant.racks[rack].other_w / plant.racks[rack].gpus
+
+
+def _spares(plant: Plant, tables: RunTables, spans: list[float]) -> None:
+    append = tables.appender("fact_intervals")
+    placement = plant.layout.placement
+    for spare in plant.layout.spares:
+        racks = [i for i, group in enumerate(placement.rack_group) if group == spare.group]
+        idle_w = sum(plant.racks[i].spare_w for i in racks)
+        other_w = sum(_other_w_per_gpu(plant, i) * placement.free_gpus[i] for i in racks)
+        for index, span in enumerate(spans):
+            states = [0.0] * (ENERGY - STATES)
+            states[STATE_UNASSIGNED] = spare.gpus * span
+            energy = (idle_w * span, (idle_w + other_w) * span)
+            append((spare.code, index, spare.gpus * span, *[0.0] * 5, *states, 0.0, *energy, 0, 0))
+
+
+def _tenants(plant: Plant, tables: RunTables, count: int) -> None:
+    append = tables.appender("fact_tenant_intervals")
+    deployments = plant.tenant_deployments
+    for tenant, windows in enumerate(plant.tenants):
+        for index in range(count):
+            row = windows.row(index)
+            append(
+                (
+                    deployments[tenant],
+                    tenant,
+                    index,
+                    int(row[OFFERED]),
+                    int(row[FINISHED]),
+                    int(row[GOOD]),
+                    int(row[REFUSED]),
+                    int(row[TENANT_INPUT]),
+                    row[TENANT_OUTPUT],
+                    int(row[TENANT_OUTPUT_GOOD]),
+                )
+            )
+
+
+def _power(plant: Plant, tables: RunTables, spans: list[float], end_s: float) -> None:
+    append = tables.appender("fact_power")
+    window_s = tables.constants.window_s
+    total: NDArray[np.float64] | None = None
+    facility = np.zeros((len(spans), 2))
+    rows: list[tuple[float, ...]] = []
+    for number, rack in enumerate(plant.racks):
+        watts = np.array(rack.bins.watts(end_s)) + rack.other_w + rack.spare_w
+        total = watts if total is None else total + watts
+        peaks = _peaks(watts, len(spans), window_s)
+        budget_w = math.nan if rack.budget is None else rack.budget.budget_w
+        for index, span in enumerate(spans):
+            row = rack.windows.row(index)
+            gpu_j = row[0] + rack.spare_w * span
+            it_j = gpu_j + rack.other_w * span
+            facility[index] += (gpu_j, it_j)
+            rows.append((number + 1, index, gpu_j, it_j, peaks[index], budget_w, row[1]))
+    assert total is not None
+    peaks = _peaks(total, len(spans), window_s)
+    for index in range(len(spans)):
+        gpu_j, it_j = facility[index].tolist()
+        append((_NODE_FACILITY, index, gpu_j, it_j, peaks[index], math.nan, 0.0))
+    for values in rows:
+        append(values)
+
+
+def _peaks(watts: NDArray[np.float64], count: int, window_s: float) -> list[float]:
+    """Highest one-second mean of each window; a second belongs to the window in which it begins."""
+    peaks = []
+    for index in range(count):
+        first = math.ceil(index * window_s)
+        last = max(math.ceil((index + 1) * window_s), first + 1)
+        seconds = watts[first:last]
+        peaks.append(float(seconds.max()) if len(seconds) else float(watts[-1]))
+    return peaks

@@ -1,0 +1,124 @@
+"""Names and positions of everything in a run: what codes in the tables stand for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from factory.facility import Placement, PoolNeed, place
+from factory.records.batch import CodeTables, Limits
+from factory.scenario import Catalog, Pool, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlace:
+    """One pool of the run.
+
+    Attributes:
+        code: Its code; pools are numbered over all deployments.
+        deployment: Number of its deployment.
+        pool: Its section of the scenario.
+        group: Number of its rack group.
+        racks: Rack of each replica, by number.
+        first_replica: Code of its first replica.
+    """
+
+    code: int
+    deployment: int
+    pool: Pool
+    group: int
+    racks: tuple[int, ...]
+    first_replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """GPUs of a rack group that no pool uses.
+
+    Attributes:
+        code: Code of the pseudo-pool that holds them.
+        group: Number of the rack group.
+        gpus: How many.
+    """
+
+    code: int
+    group: int
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything that has a place, with its codes.
+
+    Attributes:
+        pools: The pools, by code.
+        spares: Pseudo-pools, after them.
+        placement: Which rack each replica stands in.
+        codes: Names behind the codes; power node 0 is the facility, then come the racks.
+    """
+
+    pools: tuple[PoolPlace, ...]
+    spares: tuple[Spare, ...]
+    placement: Placement
+    codes: CodeTables
+
+
+def placed(scenario: Scenario, catalog: Catalog) -> Placement:
+    """Which rack each replica of a scenario stands in."""
+    racks = scenario.facility.racks
+    groups = [(group.count, catalog.systems[group.system].gpus_per_rack) for group in racks]
+    numbers = {group.name: number for number, group in enumerate(racks)}
+    needs = [
+        PoolNeed(numbers[pool.racks], pool.replicas, pool.gpus_per_replica)
+        for deployment in scenario.deployments
+        for pool in deployment.pools
+    ]
+    return place(groups, needs)
+
+
+def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
+    """Names and places of a scenario that has been checked."""
+    racks = scenario.facility.racks
+    placement = placed(scenario, catalog)
+    pools: list[PoolPlace] = []
+    names: list[str] = []
+    replicas: list[str] = []
+    replica_pools: list[int] = []
+    for number, deployment in enumerate(scenario.deployments):
+        for pool in deployment.pools:
+            code = len(pools)
+            group = next(i for i, rack in enumerate(racks) if rack.name == pool.racks)
+            chosen = placement.replica_racks[code]
+            pools.append(PoolPlace(code, number, pool, group, chosen, len(replicas)))
+            names.append(pool.name)
+            replicas.extend(f"{pool.name}-{i}" for i in range(pool.replicas))
+            replica_pools.extend([code] * pool.replicas)
+    spares: list[Spare] = []
+    for group, rack in enumerate(racks):
+        pairs = zip(placement.rack_group, placement.free_gpus, strict=True)
+        free = sum(gpus for of, gpus in pairs if of == group)
+        if free:
+            spares.append(Spare(len(names), group, free))
+            names.append(f"{rack.name}/unassigned")
+    nodes = [scenario.facility.name]
+    nodes += [f"{rack.name}-{i}" for rack in racks for i in range(rack.count)]
+    codes = CodeTables(
+        deployments=[deployment.name for deployment in scenario.deployments],
+        tenants=[tenant.name for tenant in scenario.workload.tenants],
+        tenant_limits=[
+            Limits(
+                math.inf if tenant.slo.ttft_s is None else tenant.slo.ttft_s,
+                math.inf if tenant.slo.itl_ms is None else tenant.slo.itl_ms / 1e3,
+                math.inf if tenant.slo.e2e_s is None else tenant.slo.e2e_s,
+            )
+            for tenant in scenario.workload.tenants
+        ],
+        pools=names,
+        pool_deployments=[place.deployment for place in pools] + [-1] * len(spares),
+        pool_roles=[place.pool.role for place in pools] + ["unassigned"] * len(spares),
+        replicas=replicas,
+        replica_pools=replica_pools,
+        power_nodes=nodes,
+        power_node_levels=["facility"] + ["rack"] * (len(nodes) - 1),
+    )
+    return Layout(tuple(pools), tuple(spares), placement, codes)

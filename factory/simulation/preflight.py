@@ -1,0 +1,110 @@
+"""What is wrong with a scenario that only its step models, memory and places can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.errors import Problem
+from factory.performance import build_memory
+from factory.power import gpu_watts
+from factory.scenario import Catalog, Deployment, Pool, Scenario, locate
+from factory.simulation.names import placed
+
+
+def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
+    """Problems of a scenario that has passed the checks of its schema, each with its place.
+
+    Args:
+        scenario: From `factory.scenario.load`.
+        catalog: What its names refer to.
+    """
+    problems = [*_memory(scenario, catalog), *_places(scenario, catalog)]
+    problems += [*_roles(scenario), *_budgets(scenario, catalog), *_cells(scenario)]
+    return [
+        Problem(p.path, p.message, p.got, p.allowed, p.nearest, locate(scenario, p.path))
+        for p in problems
+    ]
+
+
+def _pools(scenario: Scenario) -> Iterator[tuple[str, Deployment, Pool]]:
+    for number, deployment in enumerate(scenario.deployments):
+        for position, pool in enumerate(deployment.pools):
+            yield f"deployments[{number}].pools[{position}]", deployment, pool
+
+
+def _memory(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    for path, deployment, pool in _pools(scenario):
+        engine = pool.engine
+        stated = engine.kv_capacity_tokens
+        block = deployment.block_size or 1
+        if stated is not None and stated < block:
+            message = f"must hold at least one block of {block} tokens"
+            yield Problem(f"{path}.engine.kv_capacity_tokens", message, stated)
+        if engine.step_model.kind == "fixed":
+            continue
+        memory = build_memory(pool, deployment, catalog, scenario)
+        if not memory.fits:
+            weights = deployment.precision.weights
+            message = (
+                f"{deployment.model} in {weights} does not fit {pool.gpus_per_replica} GPUs: each "
+                f"lacks {memory.missing_gib:.1f} GiB"
+            )
+            remedy = "more GPUs per replica (tp, pp, ep), fewer bytes per weight, a larger GPU"
+            yield Problem(f"{path}.parallel", message, None, remedy)
+        elif stated is None and memory.kv_capacity_tokens < block:
+            message = (
+                f"leaves {memory.kv_capacity_tokens} tokens of KV, less than a block of {block}"
+            )
+            ratio = engine.gpu_memory_utilization
+            yield Problem(f"{path}.engine.gpu_memory_utilization", message, ratio)
+        elif stated is not None and stated > memory.kv_capacity_tokens:
+            message = "is more than memory leaves beside the weights"
+            allowed = f"at most {memory.kv_capacity_tokens}"
+            yield Problem(f"{path}.engine.kv_capacity_tokens", message, stated, allowed)
+
+
+def _places(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    misfits = placed(scenario, catalog).misfits
+    for (path, _, pool), missing in zip(_pools(scenario), misfits, strict=True):
+        if missing:
+            message = (
+                f"{missing} of {pool.replicas} replicas of {pool.gpus_per_replica} GPUs find no "
+                f"rack of group {pool.racks} with that many free: a replica stands in one rack"
+            )
+            yield Problem(f"{path}.replicas", message, pool.replicas)
+
+
+def _roles(scenario: Scenario) -> Iterator[Problem]:
+    for number, deployment in enumerate(scenario.deployments):
+        seen: set[str] = set()
+        for position, pool in enumerate(deployment.pools):
+            if pool.role in seen:
+                message = "a deployment has one pool of each role"
+                yield Problem(f"deployments[{number}].pools[{position}].role", message, pool.role)
+            seen.add(pool.role)
+
+
+def _budgets(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """A budget must hold the heaviest work at the lowest clock, or control could not obey it."""
+    for number, group in enumerate(scenario.facility.racks):
+        if group.budget_kw is None:
+            continue
+        system = catalog.systems[group.system]
+        gpu = catalog.gpus[system.gpu]
+        lowest = gpu.min_clock_ratio
+        heaviest_w = gpu_watts(gpu, 1.0, lowest, 1.0, lowest)
+        need_kw = (heaviest_w + system.other_it_w_per_gpu) * system.gpus_per_rack / 1e3
+        if group.budget_kw < need_kw:
+            message = (
+                f"is {need_kw - group.budget_kw:.1f} kW below what the rack can draw at its lowest "
+                f"clock ({lowest:g}); no clock would obey it"
+            )
+            allowed = f"at least {need_kw:.1f}"
+            yield Problem(f"facility.racks[{number}].budget_kw", message, group.budget_kw, allowed)
+
+
+def _cells(scenario: Scenario) -> Iterator[Problem]:
+    cells = scenario.cells
+    if cells.simulated > 1:
+        message = "simulates one cell for now; the others weigh as it does"
+        yield Problem("cells.simulated", message, cells.simulated, "1")

@@ -1,0 +1,197 @@
+"""One run: assemble, simulate, write, summarize."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.economics import summarize
+from factory.errors import ScenarioError
+from factory.kernel import Kernel
+from factory.records.batch import RunConstants
+from factory.records.run_directory import RunDirectory, run_id
+from factory.records.tables import RunTables
+from factory.scenario import Scenario, catalog, resolved
+from factory.simulation.dimensions import write_dimensions
+from factory.simulation.facts import measured_until, write_facts
+from factory.simulation.names import lay_out
+from factory.simulation.plant import Plant, assemble
+from factory.simulation.preflight import preflight
+from factory.workload import build as build_workload
+
+_EVENTS_PER_LOOK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        simulated_s: Simulated time, seconds.
+        until_s: When no more requests arrive, seconds; infinite if not known.
+        requests_done: Requests that have left.
+        events: Events fired.
+        wall_s: Seconds since the run began.
+    """
+
+    simulated_s: float
+    until_s: float
+    requests_done: int
+    events: int
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run: where it is, and its figures (the keys of ``factory run --json``)."""
+
+    run_dir: Path
+    summary: dict[str, Any]
+
+
+def simulate(
+    scenario: Scenario,
+    out: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    finish: Callable[[Path, dict[str, Any]], None] | None = None,
+) -> RunResult:
+    """Simulates a scenario and leaves a run directory.
+
+    Args:
+        scenario: From `factory.scenario.load`.
+        out: Where the run shall be; by default ``runs/<name>-<run id>``.
+        progress: Told every few thousand events how far the run has come.
+        finish: Called with the directory, still `.partial`, and the summary, to add files.
+
+    Returns:
+        The run's directory and its figures.
+
+    Raises:
+        ScenarioError: If `preflight` finds something.
+        InputError: If the run directory exists, or a trace is malformed.
+        RunError: If results cannot be written.
+    """
+    began = time.perf_counter()
+    data = resolved(scenario)
+    run = scenario.run
+    version = _version()
+    identity = run_id(data, run.seed, run.replication, version)
+    known = catalog()
+    problems = preflight(scenario, known)
+    if problems:
+        raise ScenarioError(problems)
+    with RunDirectory(out, scenario.name, identity) as directory:
+        constants = RunConstants(
+            run_id=identity,
+            epoch=run.epoch_at,
+            window_s=run.window_s,
+            pue=scenario.facility.pue or 1.0,
+            measured_from_s=math.ceil(run.warmup_s / run.window_s) * run.window_s,
+            measured_to_s=measured_until(scenario, None, 0.0),
+            weight=scenario.cells.count / scenario.cells.simulated,
+        )
+        layout = lay_out(scenario, known)
+        tables = RunTables(directory.tables, constants, layout.codes)
+        kernel = Kernel()
+        sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
+        workload = build_workload(scenario, known, sizes)
+        plant = assemble(scenario, known, workload, kernel, tables.appender("fact_requests"))
+        cpu = time.process_time()
+        end_s = drive(scenario, plant, kernel, tables.maybe_flush, progress, began)
+        cpu = time.process_time() - cpu
+        measured_to_s = measured_until(scenario, plant.intake.last_s, end_s)
+        tables.end_measured(measured_to_s)
+        write_facts(plant, tables, end_s)
+        write_dimensions(scenario, known, plant, tables, version, kernel.fired, end_s)
+        rows = tables.finish(end_s)
+        summary = summarize(directory.tables)
+        requests = plant.intake.taken
+        summary = {
+            "run_dir": str(directory.final),
+            **summary,
+            "simulated_s": end_s,
+            "events": kernel.fired,
+            "events_per_request": kernel.fired / requests if requests else None,
+            "sim_cpu_s": cpu,
+            "requests_per_cpu_s": requests / cpu if cpu > 0.0 else None,
+            "peak_rss_mib": _peak_rss_mib(),
+        }
+        if finish is not None:
+            finish(directory.partial, summary)
+        manifest = {
+            "name": scenario.name,
+            "run_id": identity,
+            "version": version,
+            "seed": run.seed,
+            "replication": run.replication,
+            "wall_s": time.perf_counter() - began,
+            "scenario": data,
+            "summary": summary,
+        }
+        return RunResult(directory.commit(manifest, rows), summary)
+
+
+def drive(
+    scenario: Scenario,
+    plant: Plant,
+    kernel: Kernel,
+    flush: Callable[[], None],
+    progress: Callable[[Progress], None] | None,
+    began: float,
+) -> float:
+    """Fires events until the run is over; returns when that was, simulated seconds."""
+    run = scenario.run
+    stop_s = math.inf
+    if not run.drain and run.duration_s is not None:
+        stop_s = run.duration_s
+    was_enabled = gc.isenabled()
+    gc.freeze()
+    gc.disable()  # the simulation makes no cycles; looking for them takes a tenth of its time
+    try:
+        plant.intake.open()
+        while kernel.run_events(_EVENTS_PER_LOOK, stop_s):
+            flush()
+            if progress is not None:
+                until_s = math.inf if run.duration_s is None else run.duration_s
+                done = sum(deployment.completed for deployment in plant.deployments)
+                wall = time.perf_counter() - began
+                progress(Progress(kernel.now, until_s, done, kernel.fired, wall))
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+    flush()
+    end_s = kernel.now
+    if run.duration_s is not None:
+        end_s = max(end_s, run.duration_s) if run.drain else run.duration_s
+    for pool in plant.pools:
+        for replica in pool.replicas:
+            replica.close(end_s)
+    for rack in plant.racks:
+        if rack.budget is not None:
+            rack.budget.account(end_s)
+    for deployment in plant.deployments:
+        deployment.close()
+    return end_s
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("token-factory-sim")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def _peak_rss_mib() -> float:
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024.0 if sys.platform != "darwin" else 1024.0 * 1024.0)

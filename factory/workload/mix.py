@@ -1,0 +1,88 @@
+"""Several sources of requests as one workload."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from operator import attrgetter
+from typing import Protocol
+
+from factory.workload.loops import NOTHING
+from factory.workload.request import Request
+
+
+class Source(Protocol):
+    """Where requests come from. Their `index` and `root` are set when they leave the mix."""
+
+    def start(self) -> Iterator[Request]:
+        """Yields the requests that wait for no answer, lazily, by arrival time."""
+        ...
+
+    def on_done(self, request: Request, time_s: float, outcome: int) -> Sequence[Request]:
+        """Takes the outcome of one of its requests and returns what follows from it."""
+        ...
+
+
+class Mix:
+    """A workload made of sources; source i owns the sessions whose number is i modulo their count.
+
+    Attributes:
+        block_size: Tokens per block, one number per deployment.
+        created: Requests created so far.
+    """
+
+    __slots__ = ("_limit", "_react", "_sources", "block_size", "created")
+
+    def __init__(
+        self, sources: Sequence[Source], block_size: Sequence[int], limit: int | None = None
+    ) -> None:
+        """Joins sources.
+
+        Args:
+            sources: In the order that breaks ties between arrivals.
+            block_size: Tokens per block, one number per deployment.
+            limit: Requests to create at most, all sources together.
+        """
+        self._sources = tuple(sources)
+        self._react = tuple(source.on_done for source in self._sources)
+        self._limit = sys.maxsize if limit is None else limit
+        self.block_size = tuple(block_size)
+        self.created = 0
+
+    @property
+    def skipped_rows(self) -> int:
+        """Malformed trace rows left out so far."""
+        return sum(getattr(source, "skipped_rows", 0) for source in self._sources)
+
+    def start(self) -> Iterator[Request]:
+        """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
+        requests = self._sources[0].start()
+        if len(self._sources) > 1:
+            starts = [source.start() for source in self._sources]
+            requests = iter(merge(*starts, key=attrgetter("arrival_s")))
+        limit = self._limit
+        while self.created < limit:
+            request = next(requests, None)
+            if request is None:
+                return
+            index = self.created
+            self.created = index + 1
+            request.index = request.root = index
+            yield request
+
+    def on_done(self, request: Request, time_s: float, outcome: int) -> Sequence[Request]:
+        """Tells the request's source that it left; returns later requests, numbered."""
+        react = self._react
+        later = react[request.session % len(react)](request, time_s, outcome)
+        if not later:
+            return NOTHING
+        index = self.created
+        room = self._limit - index
+        if len(later) > room:
+            later = later[:room]
+        for made in later:
+            made.index = made.root = index
+            index += 1
+        self.created = index
+        return later

@@ -1,0 +1,271 @@
+"""What the sessions of a synthetic tenant ask, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, count, repeat
+from typing import Protocol
+
+import numpy as np
+
+from factory.records.codes import COMPLETED
+from factory.statistics import stream
+from factory.workload.arrivals import CHUNK
+from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
+from factory.workload.lengths import Distribution
+from factory.workload.request import Request
+
+# Fewest sessions drawn at a time, however many turns they have.
+_FEWEST_SESSIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDemand:
+    """All that the sessions of one tenant are drawn from.
+
+    Attributes:
+        name: Name of the tenant; names its random streams.
+        tenant: Position of the tenant in the scenario.
+        deployment: Position of the deployment that serves it.
+        source: Position of this source among the `sources` of the workload.
+        sources: How many sources the workload has; session numbers step by it.
+        block_size: Tokens per block of the deployment.
+        input_tokens: New prompt tokens of each turn.
+        output_tokens: Answer tokens of each turn.
+        turns: Turns of a session.
+        think_time_s: Seconds from an answer to the next turn.
+        growth: Whether a turn's prompt contains the whole session so far.
+        prefix_tokens: Tokens before every prompt that sessions share.
+        prefix_count: Distinct shared prefixes; each session has one of them.
+        seed: Root of the run's streams.
+        replication: Repetition under the same seed.
+    """
+
+    name: str
+    tenant: int
+    deployment: int
+    source: int
+    sources: int
+    block_size: int
+    input_tokens: Distribution
+    output_tokens: Distribution
+    turns: Distribution
+    think_time_s: Distribution
+    growth: bool
+    prefix_tokens: int
+    prefix_count: int
+    seed: int
+    replication: int
+
+    def stream(self, what: str, chunk: int) -> np.random.Generator:
+        """The random stream of one aspect, so that changing one leaves the others alone."""
+        return stream(self.seed, self.replication, f"workload/{self.name}/{what}", chunk)
+
+    def prefix_runs(self, chunk: int, n: int) -> Iterator[Runs]:
+        """The shared run of each of n sessions: whole blocks of its prefix, or nothing."""
+        blocks = self.prefix_tokens // self.block_size
+        base = self.source * SOURCE_SPAN
+        if not blocks:
+            return repeat((), n)
+        if self.prefix_count == 1:
+            return repeat((base, blocks), n)
+        picks = self.stream("prefix", chunk).integers(self.prefix_count, size=n)
+        return zip((base + RUN_SPAN * picks).tolist(), repeat(blocks), strict=False)
+
+
+class Script(Protocol):
+    """What sessions ask, without when they start."""
+
+    def begin(self, time_s: float) -> Request:
+        """Starts the next session and returns its first request, not yet numbered."""
+        ...
+
+    def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
+        """Returns what an answered request leads to, or None if its session is over."""
+        ...
+
+
+class SingleTurns:
+    """Sessions of one request."""
+
+    __slots__ = ("_demand", "_deployment", "_next", "_session", "_step", "_tenant")
+
+    def __init__(self, demand: TenantDemand) -> None:
+        self._demand = demand
+        self._tenant = demand.tenant
+        self._deployment = demand.deployment
+        self._session = demand.source
+        self._step = demand.sources
+        rows = chain.from_iterable(map(self._rows, count()))
+        self._next: Callable[[], tuple[int, int, Runs]] = rows.__next__
+
+    def begin(self, time_s: float) -> Request:
+        """Starts the next session."""
+        input_tokens, output_tokens, blocks = self._next()
+        session = self._session
+        self._session = session + self._step
+        return Request(
+            -1,
+            self._tenant,
+            self._deployment,
+            session,
+            0,
+            -1,
+            -1,
+            0,
+            time_s,
+            input_tokens,
+            output_tokens,
+            blocks,
+        )
+
+    def follow(
+        self,
+        request: Request,  # noqa: ARG002 (every session is over after its one request)
+        time_s: float,  # noqa: ARG002
+        outcome: int,  # noqa: ARG002
+    ) -> None:
+        """Nothing follows."""
+        return
+
+    def _rows(self, chunk: int) -> Iterator[tuple[int, int, Runs]]:
+        demand = self._demand
+        inputs = demand.input_tokens.sample(demand.stream("input_tokens", chunk), CHUNK)
+        outputs = demand.output_tokens.sample(demand.stream("output_tokens", chunk), CHUNK)
+        return zip(
+            (inputs.astype(np.int64) + demand.prefix_tokens).tolist(),
+            outputs.astype(np.int64).tolist(),
+            demand.prefix_runs(chunk, CHUNK),
+            strict=True,
+        )
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Sessions drawn together: session i has the turns `first[i]` up to `first[i + 1]`."""
+
+    first: list[int]
+    prompts: list[int]
+    outputs: list[int]
+    thinks: list[float]
+    prefixes: list[Runs]
+
+
+class _Live:
+    """A session that has turns to come."""
+
+    __slots__ = ("at", "end", "prefix", "private", "rows")
+
+    def __init__(self, rows: _Rows, at: int, end: int, prefix: Runs, private: int) -> None:
+        self.rows = rows
+        self.at = at
+        self.end = end
+        self.prefix = prefix
+        self.private = private
+
+
+class Sessions:
+    """Sessions of several turns; a turn is sent some time after the answer before it.
+
+    With growth the prompt of turn t is shared prefix, all earlier inputs and outputs, new input:
+    its whole blocks are the prefix's run, then a run of the session's own that gets longer with
+    every turn, beginning with the block in which the prefix ends. A session ends early when a
+    turn of it is not completed.
+    """
+
+    __slots__ = ("_chunk", "_demand", "_live", "_row", "_rows", "_size")
+
+    def __init__(self, demand: TenantDemand) -> None:
+        self._demand = demand
+        per_session = min(max(demand.turns.mean(), 1.0), CHUNK)
+        self._size = max(_FEWEST_SESSIONS, int(CHUNK / per_session))
+        self._chunk = -1
+        self._row = 0
+        self._rows = _Rows([0], [], [], [], [])
+        self._live: dict[int, _Live] = {}
+
+    def begin(self, time_s: float) -> Request:
+        """Starts the next session."""
+        demand = self._demand
+        row = self._row
+        self._row = row + 1
+        chunk, i = divmod(row, self._size)
+        if chunk != self._chunk:
+            self._chunk = chunk
+            self._rows = self._draw(chunk)
+        rows = self._rows
+        session = demand.source + row * demand.sources
+        at, end = rows.first[i], rows.first[i + 1]
+        private = demand.source * SOURCE_SPAN + SESSION_BASE + row * RUN_SPAN
+        live = _Live(rows, at, end, rows.prefixes[i], private)
+        if end - at > 1:
+            self._live[session] = live
+        return self._turn(live, session, 0, -1, time_s)
+
+    def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
+        """Returns the next turn, or None after the last one or one that was not completed."""
+        live = self._live.get(request.session)
+        if live is None:
+            return None
+        at = live.at + 1
+        if at == live.end or outcome != COMPLETED:
+            del self._live[request.session]
+            return None
+        live.at = at
+        sent_s = time_s + live.rows.thinks[at]
+        return (self._turn(live, request.session, request.turn + 1, request.index, sent_s),)
+
+    def _turn(self, live: _Live, session: int, turn: int, parent: int, time_s: float) -> Request:
+        demand = self._demand
+        rows, at, blocks = live.rows, live.at, live.prefix
+        prompt = rows.prompts[at]
+        if demand.growth and (turn or live.end - at > 1):
+            size = demand.block_size
+            private = prompt // size - demand.prefix_tokens // size
+            if private:
+                blocks = (*blocks, live.private, private)
+        return Request(
+            -1,
+            demand.tenant,
+            demand.deployment,
+            session,
+            turn,
+            parent,
+            -1,
+            0,
+            time_s,
+            prompt,
+            rows.outputs[at],
+            blocks,
+        )
+
+    def _draw(self, chunk: int) -> _Rows:
+        demand = self._demand
+        turns = demand.turns.sample(demand.stream("turns", chunk), self._size).astype(np.int64)
+        first = [0, *accumulate(turns.tolist())]
+        n = first[-1]
+        inputs = demand.input_tokens.sample(demand.stream("input_tokens", chunk), n)
+        outputs = demand.output_tokens.sample(demand.stream("output_tokens", chunk), n)
+        thinks = demand.think_time_s.sample(demand.stream("think_time_s", chunk), n)
+        added, answers = inputs.astype(np.int64), outputs.astype(np.int64)
+        prompts = added
+        if demand.growth:
+            history = np.cumsum(added + answers) - answers
+            starts = np.asarray(first[:-1])
+            before = history[starts] - added[starts]
+            prompts = history - np.repeat(before, turns)
+        return _Rows(
+            first,
+            (prompts + demand.prefix_tokens).tolist(),
+            answers.tolist(),
+            thinks.tolist(),
+            list(demand.prefix_runs(chunk, self._size)),
+        )
+
+
+def script(demand: TenantDemand) -> Script:
+    """Returns the lightest script that serves a tenant's demand."""
+    if demand.turns.is_constant() and demand.turns.quantile(0.5) == 1:
+        return SingleTurns(demand)
+    return Sessions(demand)

@@ -1,0 +1,1 @@
+"""Readers of recorded demand, one module per format."""

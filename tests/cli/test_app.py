@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_run import SUMMARY, make_run
+from typer.testing import CliRunner
+
+from factory.cli.app import app
+from factory.errors import RunError
+
+runner = CliRunner()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    simulated_s: float
+    until_s: float | None
+    requests_done: int
+    events: int
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    run_dir: Path
+    summary: dict[str, Any]
+
+
+@pytest.fixture
+def simulation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
+    """A simulation that writes the run made by hand and reports progress."""
+    module = types.ModuleType("factory.simulation")
+    calls: list[Any] = []
+
+    def simulate(
+        scenario: Any, out: Path | None = None, progress: Callable[[Progress], None] | None = None
+    ) -> RunResult:
+        calls.append((scenario, out))
+        if progress is not None:
+            for step in range(3):
+                progress(Progress(step, None if step == 0 else 2.0, step, 10 * step, 11.0 * step))
+        return RunResult(make_run(tmp_path), {**SUMMARY, "peak_rss_mib": float("nan")})
+
+    module.simulate = simulate  # type: ignore[attr-defined]
+    module.calls = calls  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "factory.simulation", module)
+    return module
+
+
+def test_run_prints_the_screen_and_leaves_the_page(
+    simulation: types.ModuleType, tmp_path: Path
+) -> None:
+    result = runner.invoke(app, ["run", "quickstart", "--seed", "7", "--out", str(tmp_path / "o")])
+    assert result.exit_code == 0, result.output
+    assert "A million good output tokens cost $2,000" in result.stdout
+    assert (tmp_path / "made" / "report.html").is_file()
+    ((scenario, out),) = simulation.calls
+    assert out == tmp_path / "o"
+    assert scenario.run.seed == 7
+
+
+def test_json_is_one_object_and_nothing_else(simulation: types.ModuleType) -> None:
+    result = runner.invoke(app, ["run", "quickstart", "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+    summary = json.loads(result.stdout)
+    assert summary["cost"]["cost_usd"] == 1.8
+    assert summary["peak_rss_mib"] is None
+    assert Path(summary["run_dir"]).is_dir()
+    assert result.stderr == ""
+
+
+def test_progress_in_a_pipe_is_plain_lines(simulation: types.ModuleType) -> None:
+    result = runner.invoke(app, ["run", "quickstart"])
+    assert "quickstart: 1 s simulated (50%), 1 requests done, 11 s" in result.stderr
+
+
+def fails_with(
+    monkeypatch: pytest.MonkeyPatch, simulation: types.ModuleType, error: BaseException
+) -> None:
+    def simulate(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(simulation, "simulate", simulate)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RunError("the disk is full"), 1, "the disk is full"),
+        (KeyboardInterrupt(), 130, "factory: interrupted: no result was kept"),
+        (ZeroDivisionError("oh"), 1, "factory: ZeroDivisionError: oh"),
+    ],
+)
+def test_failures_are_messages(
+    monkeypatch: pytest.MonkeyPatch,
+    simulation: types.ModuleType,
+    error: BaseException,
+    code: int,
+    words: str,
+) -> None:
+    fails_with(monkeypatch, simulation, error)
+    result = runner.invoke(app, ["run", "quickstart"])
+    assert result.exit_code == code
+    assert result.stderr.splitlines()[0] == words
+    assert "Traceback" not in result.output
+
+
+def test_debugging_keeps_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, simulation: types.ModuleType
+) -> None:
+    monkeypatch.setenv("FACTORY_DEBUG", "1")
+    fails_with(monkeypatch, simulation, RunError("broken"))
+    assert isinstance(runner.invoke(app, ["run", "quickstart"]).exception, RunError)
+
+
+def test_skipping_bad_rows_reaches_the_scenario(simulation: types.ModuleType) -> None:
+    result = runner.invoke(app, ["run", "quickstart", "--skip-bad-rows", "3"])
+    assert result.exit_code in {0, 2}
+    assert "skip_bad_rows" in result.output or result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "quickstar"], "quickstart"),
+        (["run", "quickstart", "--set", "run.sead=1"], "run.sead"),
+        (["check"], "give either"),
+        (["check", "quickstart", "--run", "x"], "give either"),
+        (["check", "--run", "no/such"], "no such run directory"),
+        (["query", "no/such", "select 1"], "no such run directory"),
+        (["report", "no/such"], "no such run directory"),
+        (["catalog", "gpus", "h10"], "h100"),
+        (["run"], "Missing argument"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_bad_input_is_exit_2_with_a_message(arguments: list[str], words: str) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_check_names_every_problem_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\nfacilty: {}\nrun: {duration_s: -1}\n", encoding="utf-8")
+    result = runner.invoke(app, ["check", str(path)])
+    assert result.exit_code == 2
+    assert "facilty" in result.stderr
+    assert "duration_s" in result.stderr
+    as_json = json.loads(runner.invoke(app, ["check", str(path), "--json"]).stdout)
+    assert not as_json["is_sound"]
+    assert len(as_json["problems"]) >= 2
+
+
+@pytest.mark.parametrize("name", ["quickstart", "hgx-h200", "gb300-nvl72"])
+def test_check_passes_what_ships(name: str) -> None:
+    result = runner.invoke(app, ["check", name])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{name}: sound")
+
+
+def test_query_answers_in_columns_and_json(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path)
+    sql = "select outcome, count(*) as n from fact_requests group by outcome order by outcome"
+    result = runner.invoke(app, ["query", str(run_dir), sql])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "outcome     n",
+        "completed  12",
+        "in_flight   4",
+        "rejected    4",
+    ]
+    answer = json.loads(runner.invoke(app, ["query", str(run_dir), sql, "--json"]).stdout)
+    assert answer == {
+        "columns": ["outcome", "n"],
+        "rows": [["completed", 12], ["in_flight", 4], ["rejected", 4]],
+    }
+
+
+def test_a_wrong_query_is_a_message(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["query", str(make_run(tmp_path)), "select nothing from nowhere"])
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+
+
+def test_a_run_that_did_not_finish_is_refused(tmp_path: Path) -> None:
+    partial = tmp_path / "x.partial"
+    partial.mkdir()
+    result = runner.invoke(app, ["report", str(partial)])
+    assert result.exit_code == 2
+    assert "did not finish" in result.stderr
+
+
+def test_a_mistyped_run_is_found(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    result = runner.invoke(app, ["query", str(tmp_path / "mode"), "select 1"])
+    assert f"did you mean {tmp_path / 'made'}" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["gpus", "systems", "models", "prices", "scenarios"])
+def test_the_catalogue_is_listed(kind: str) -> None:
+    result = runner.invoke(app, ["catalog", kind])
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) >= 4
+
+
+def test_a_catalogue_entry_shows_where_its_numbers_are_from() -> None:
+    result = runner.invoke(app, ["catalog", "gpus", "h200-sxm"])
+    assert result.exit_code == 0, result.output
+    assert "hbm_gb" in result.stdout
+    assert "published" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['factory', *{arguments!r}]\n"
+        "from factory.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "heavy = {'numpy', 'pyarrow', 'simpy', 'duckdb', 'altair', 'jinja2'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert out.splitlines()[-1] == "HEAVY []"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+
+from hypothesis import given, settings
+from rich.console import Console
+from views import figures, odd_views, tenant, view
+
+from factory.report.lines import deep_lines, service_lines, surface_lines
+from factory.report.model import Figures, Offer, RunView
+from factory.report.screen import render
+
+
+def shown(run: RunView, *, width: int = 80, encoding: str = "utf-8") -> str:
+    class File(io.StringIO):
+        @property
+        def encoding(self) -> str:  # type: ignore[override]
+            return encoding
+
+    file = File()
+    render(run, Console(file=file, width=width, markup=False, emoji=False, highlight=False))
+    return file.getvalue()
+
+
+def test_the_screen_opens_with_the_answer_and_ends_with_the_run() -> None:
+    lines = [line for line in shown(view()).splitlines() if line]
+    assert lines[0].startswith("A million good output tokens cost $0.312")
+    assert "runs/quickstart-0123456789ab" in lines[-2]
+    assert lines[-1].endswith("report.html")
+
+
+def test_at_most_twelve_figures_each_explained() -> None:
+    lines = (*service_lines(view()), *surface_lines(view()), *deep_lines(view()))
+    assert len(lines) == 12
+    assert all(line.meaning and len(line.meaning) <= 39 for line in lines)
+
+
+def test_surface_stands_above_the_water_line_and_depth_below() -> None:
+    text = shown(view())
+    water = text.index("water line")
+    assert text.index("per GPU-hour") < water < text.index("per million good output tokens")
+    assert text.index("PFLOPS per $") < water < text.index("Load factor")
+
+
+def test_the_longest_figures_still_fit_their_columns() -> None:
+    run = view(tenants=(tenant("x" * 60),))
+    assert "…" not in shown(run)
+
+
+def test_prices_say_what_they_are() -> None:
+    assert "per GPU-hour, a-book-2025-10" in shown(view())
+    assumed = Offer("gb200-nvl72", 72, 2.21, "assumed", None, 10.0, "dense FP4")
+    assert "per GPU-hour, assumed" in shown(view(offers=(assumed,)))
+
+
+def test_unpriced_runs_say_so() -> None:
+    run = view(figures=figures(cost_usd=None, usd_per_mtok_output_good=None))
+    assert "not priced" in shown(run)
+    assert "$0" not in shown(run)
+
+
+def test_an_empty_run_renders() -> None:
+    run = view(figures=Figures(), tenants=(), offers=(), pools=(), models=(), timeline=None)
+    assert "what binds is not known" in " ".join(shown(run).split())
+
+
+def test_a_terminal_without_unicode_blocks_gets_letters() -> None:
+    text = shown(view(), encoding="ascii")
+    assert "DDDD" in text
+    assert "█" not in text
+    assert "≈" not in text
+
+
+@settings(max_examples=60, deadline=None)
+@given(odd_views)
+def test_any_run_fits_eighty_columns_and_shows_no_nan(run: RunView) -> None:
+    text = shown(run)
+    path = str(run.run_dir)
+    assert all(
+        Console().render_str(line, markup=False).cell_len <= 80
+        for line in text.splitlines()
+        if path not in line
+    )
+    words = "".join(c if c.isalpha() else " " for c in text.lower()).split()
+    named = " ".join([run.name, *(t.name for t in run.tenants), *(o.system for o in run.offers)])
+    assert "nan" not in words or "nan" in named.lower()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from views import figures, pool, tenant, view
+
+from factory.report.binding import binding
+from factory.report.model import Offer
+from factory.report.sentence import answer, cautions, support
+
+
+def test_the_answer_names_cost_load_and_what_binds() -> None:
+    assert answer(view()) == (
+        "A million good output tokens cost $0.312 at a load factor of 41%; "
+        "demand binds: no pool was full."
+    )
+
+
+def test_an_assumed_price_is_marked() -> None:
+    offer = Offer("gb200-nvl72", 72, 2.21, "assumed", "a placeholder", 10.0, "dense FP4")
+    run = view(offers=(offer,))
+    assert "(assumed prices)" in answer(run)
+    assert any("assumed: a placeholder" in line for line in cautions(run))
+
+
+def test_without_prices_nothing_is_said_of_cost() -> None:
+    run = view(figures=figures(cost_usd=None, usd_per_mtok_output_good=None))
+    assert answer(run).startswith("Not priced: ")
+    assert "$" not in answer(run)
+
+
+def test_without_a_good_token_there_is_no_unit_cost() -> None:
+    run = view(figures=figures(usd_per_mtok_output_good=None))
+    assert "$159.00 were spent and no good token was delivered" in answer(run)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("power_capped", "power"),
+        ("failed", "failures"),
+        ("stalled_transfer", "transfer"),
+        ("idle_waiting_work", "memory"),
+        ("idle", "demand"),
+    ],
+)
+def test_what_binds_is_read_from_the_ledger(state: str, kind: str) -> None:
+    ledger = {"decode": 0.9, state: 0.1}
+    assert binding(view(figures=figures(ledger=ledger))).kind == kind
+
+
+def test_a_pool_near_its_efficient_point_binds() -> None:
+    bound = binding(view(pools=(pool("prefill"), pool("decode", busy=0.97, load=0.9))))
+    assert bound.kind == "pool"
+    assert "decode" in bound.clause
+
+
+def test_a_busy_pool_with_a_queue_binds_and_one_without_lacks_demand() -> None:
+    pools = (pool("only", busy=0.99, load=0.2),)
+    assert binding(view(pools=pools, mean_queue_ms=100.0)).kind == "pool"
+    idle_batches = binding(view(pools=pools, mean_queue_ms=1.0))
+    assert idle_batches.kind == "demand"
+    assert "batches stayed small" in idle_batches.clause
+
+
+def test_without_a_ledger_nothing_is_claimed() -> None:
+    assert binding(view(figures=figures(ledger={}))).kind == "unknown"
+
+
+def test_a_missed_service_level_is_said_first() -> None:
+    run = view(tenants=(tenant("chat"), tenant("agent", good=900)))
+    assert support(run)[0] == (
+        "Tenant agent missed its target: 90.0% of its requests were good, 99.0% were wanted."
+    )
+
+
+def test_short_and_unfinished_runs_are_flagged() -> None:
+    few = dataclasses.replace(tenant(), offered=15)
+    lines = " ".join(cautions(view(tenants=(few,), unfinished=3, warmup_s=0.0)))
+    assert "3 requests had not finished" in lines
+    assert "Only 15 requests" in lines
+    assert "empty start" in lines

@@ -1,0 +1,118 @@
+"""Every law holds on the run made by hand, and notices the run in which it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hand_made_run as by_hand
+import pytest
+
+from factory.errors import InputError
+from factory.records.codes import IN_FLIGHT
+from factory.validation.laws import check_run, check_tables
+from factory.validation.results import departure
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return by_hand.write(tmp_path_factory.mktemp("runs") / "run")
+
+
+def broken(run: Path) -> set[str]:
+    return {law.name for law in check_run(run) if not law.holds}
+
+
+def test_every_law_holds(run: Path) -> None:
+    laws = check_run(run)
+    assert len(laws) == 14
+    assert [law.name for law in laws if not law.holds] == []
+    assert all(law.measured <= law.limit for law in laws)
+    assert [law.name for law in check_tables(run / "tables")] == [law.name for law in laws[1:]]
+
+
+def test_littles_law_by_hand(run: Path) -> None:
+    # Stays of 5.5, 5.5, 7.5, 0, 2.5 and 7 s in 35 s.
+    law = next(law for law in check_run(run) if law.name == "littles_law")
+    assert law.detail.startswith("L = 0.8 in the system")
+    assert (5.5 + 5.5 + 7.5 + 0 + 2.5 + 7) / 35 == 0.8
+
+
+def put(table: str, row: int, place: int, value: Any) -> Callable[[dict, dict], None]:
+    """A change of one value of one row."""
+
+    def change(streams: dict, _: dict) -> None:
+        values = list(streams[table][row])
+        values[place] = value
+        streams[table][row] = tuple(values)
+
+    return change
+
+
+def rows_counted(number: int) -> Callable[[dict, dict], None]:
+    def change(_: dict, dims: dict) -> None:
+        dims["fact_runs"][0]["requests"] = number
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "law"),
+    [
+        (rows_counted(7), "arrivals_equal_outcomes"),
+        (put("fact_tenant_intervals", 1, 3, 3), "arrivals_equal_outcomes"),
+        (put("fact_tenant_intervals", 1, 5, 0), "arrivals_equal_outcomes"),
+        (put("fact_requests", 0, 17, 0.5), "littles_law"),
+        (put("fact_requests", 2, 14, 11.0), "instants_in_order"),
+        (put("fact_requests", 5, 17, 36.0), "instants_in_order"),
+        (put("fact_requests", 2, 19, 149), "tokens_of_requests"),
+        (put("fact_requests", 2, 23, 40), "tokens_conserved"),
+        (put("fact_intervals", 5, 6, 90.0), "tokens_conserved"),
+        (put("fact_tenant_intervals", 1, 8, 90), "tokens_conserved"),
+        (put("fact_tenant_intervals", 1, 7, 400), "tokens_conserved"),
+        (put("fact_requests", 2, 29, 15.9), "allocation_equals_working_gpu_s"),
+        (put("fact_requests", 2, 29, 16.1), "allocation_equals_working_gpu_s"),
+        (put("fact_requests", 2, 30, 1e6), "request_energy_within_gpu_energy"),
+        (put("fact_intervals", 5, 2, 41.0), "ledger_adds_up"),
+        (put("fact_intervals", 5, 2, 41.0), "provisioned_within_gpus"),
+        (put("fact_intervals", 5, 9, -1.0), "ledger_never_negative"),
+        (put("fact_intervals", 5, 27, 1.0), "energy_is_sum_of_parts"),
+        (put("fact_power", 9, 3, 1.0), "energy_is_sum_of_parts"),
+        (put("fact_power", 9, 4, 1701.0), "power_within_budget"),
+    ],
+)
+def test_a_law_notices(tmp_path: Path, change: Callable[[dict, dict], None], law: str) -> None:
+    assert law in broken(by_hand.write(tmp_path / "run", change))
+
+
+def test_what_is_allocated_may_fall_short_while_requests_are_in_flight(tmp_path: Path) -> None:
+    def unfinished(streams: dict, _: dict) -> None:
+        values = list(streams["fact_requests"][5])
+        values[12], values[17], values[29] = IN_FLIGHT, None, 21.0
+        streams["fact_requests"][5] = tuple(values)
+        counts = list(streams["fact_tenant_intervals"][3])
+        counts[4] = counts[5] = 0
+        streams["fact_tenant_intervals"][3] = tuple(counts)
+
+    assert broken(by_hand.write(tmp_path / "run", unfinished)) == set()
+
+
+def test_a_table_edited_by_hand_is_named(tmp_path: Path) -> None:
+    run = by_hand.write(tmp_path / "run")
+    (run / "tables" / "dim_models.parquet").write_bytes(
+        (run / "tables" / "dim_tenants.parquet").read_bytes()
+    )
+    law = check_run(run)[0]
+    assert (law.name, law.holds) == ("tables_as_written", False)
+    assert law.detail.endswith("not as written: dim_models")
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no run directory"):
+        check_run(tmp_path)
+
+
+def test_departure() -> None:
+    assert departure(0.0, 0.0) == 0.0
+    assert departure(1.0, 1.1) == pytest.approx(0.1 / 1.1)
