@@ -11,6 +11,10 @@ def main() -> None:
     Raises:
         SystemExit: Always: 0 done, 1 a simulation or a check failed, 2 bad input, 130 interrupted.
     """
+    import signal
+
+    # A shell starts background jobs with SIGINT ignored; one that is sent all the same is meant.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         from factory.cli.app import app
 

@@ -10,14 +10,20 @@ if TYPE_CHECKING:
     from factory.scenario.specs import GpuSpec
 
 
+CORE_SHARE_OF_MEMORY_POWER = 0.5
+"""Share of the memory term that is drawn on the core side (caches, on-chip network) and so follows
+the core's voltage; the rest is in the memory itself, which has its own clock (assumed: decode keeps
+its speed at half its power, POLCA and NVIDIA's power profiles)."""
+
+
 def gpu_watts(gpu: GpuSpec, busy: float, mfu: float, mbu: float, clock: float) -> float:
     """Watts of a GPU with a model loaded.
 
-    ``min(tdp, idle + busy_w * busy + mfu_w * MFU * clock^2 + mem_w * sqrt(busy * MBU))``, with the
-    coefficients of the catalogue. The law was fitted at full clock (H100, see their source). Below
-    it, voltage follows the clock, so the energy of a floating-point operation falls with its square
-    (``E = C V^2``; assumed: no voltage floor), while the rate is already in the achieved MFU.
-    Memory has its own clock and keeps its power.
+    ``min(tdp, idle + busy_w * busy * clock^3 + mfu_w * MFU * clock^2
+    + mem_w * (1 - s + s * clock^2) * sqrt(busy * MBU))`` with the coefficients of the catalogue and
+    ``s`` = `CORE_SHARE_OF_MEMORY_POWER`. The law was fitted at full clock (H100, see their source).
+    Below it, voltage follows the clock (assumed: no floor), so the energy of an operation falls
+    with the clock's square (``E = C V^2``); the rate is already in the achieved MFU and MBU.
 
     Args:
         gpu: Coefficients, W.
@@ -26,19 +32,26 @@ def gpu_watts(gpu: GpuSpec, busy: float, mfu: float, mbu: float, clock: float) -
         mbu: Achieved HBM bytes/s over the peak, 0 to 1.
         clock: Fraction of the nominal clock, in (0, 1].
     """
-    watts = (
-        gpu.idle_loaded_w
-        + gpu.power_busy_w * busy
-        + gpu.power_mfu_w * mfu * clock * clock
-        + gpu.power_mem_w * sqrt(busy * mbu)
-    )
+    busy_w, mfu_w, memory_w = _coefficients(gpu, clock)
+    watts = gpu.idle_loaded_w + busy_w * busy + mfu_w * mfu + memory_w * sqrt(busy * mbu)
     return min(watts, gpu.tdp_w)
+
+
+def _coefficients(gpu: GpuSpec, clock: float) -> tuple[float, float, float]:
+    """Watts at busy, MFU and busy * MBU of 1, at a clock."""
+    square = clock * clock
+    core = CORE_SHARE_OF_MEMORY_POWER
+    return (
+        gpu.power_busy_w * square * clock,
+        gpu.power_mfu_w * square,
+        gpu.power_mem_w * (1.0 - core + core * square),
+    )
 
 
 def power_law(
     gpu: GpuSpec, peak_flops: float, peak_hbm: float
 ) -> Callable[[float, float, float, float], float]:
-    """`gpu_watts` of a busy GPU as a function of a step, with everything else worked out before.
+    """`gpu_watts` of a busy GPU as a function of a step.
 
     Args:
         gpu: Coefficients, W.
@@ -48,19 +61,22 @@ def power_law(
     Returns:
         Watts from (seconds of the step, its FLOPs, its HBM bytes, clock).
     """
-    constant_w = gpu.idle_loaded_w + gpu.power_busy_w
-    flops_w = gpu.power_mfu_w
-    memory_w = gpu.power_mem_w
+    idle_w = gpu.idle_loaded_w
     most_w = gpu.tdp_w
+    by_clock: dict[float, tuple[float, float, float]] = {}
 
     def watts(seconds: float, flops: float, hbm_bytes: float, clock: float) -> float:
+        found = by_clock.get(clock)
+        if found is None:
+            found = by_clock[clock] = _coefficients(gpu, clock)
+        busy_w, mfu_w, memory_w = found
         mfu = flops / (seconds * peak_flops)
         mbu = hbm_bytes / (seconds * peak_hbm)
         if mfu > 1.0:
             mfu = 1.0
         if mbu > 1.0:
             mbu = 1.0
-        draw = constant_w + flops_w * mfu * clock * clock + memory_w * sqrt(mbu)
+        draw = idle_w + busy_w + mfu_w * mfu + memory_w * sqrt(mbu)
         return draw if draw < most_w else most_w
 
     return watts

@@ -14,7 +14,12 @@ from typing import Protocol
 from factory.facility import RackBudget
 from factory.kernel import CLASS_STEP, Kernel
 from factory.performance import Segment, StepModel
-from factory.records.codes import STATE_IDLE, STATE_IDLE_WAITING_WORK, STATE_STALLED_TRANSFER
+from factory.records.codes import (
+    STATE_IDLE,
+    STATE_IDLE_WAITING_WORK,
+    STATE_PAUSED,
+    STATE_STALLED_TRANSFER,
+)
 from factory.serving.batch import ENDLESS
 from factory.serving.leap import Leap, PrefillShare
 from factory.serving.meter import Meter
@@ -50,6 +55,7 @@ class Replica:
     __slots__ = (
         "_busy",
         "_draws",
+        "_held",
         "_idle_state",
         "_inside",
         "_rest",
@@ -117,6 +123,7 @@ class Replica:
         self._rest = 1.0
         self._idle_state = STATE_IDLE
         self._busy = False
+        self._held = False
         # Draw of one GPU by clock with the work planned last: a leap's power is that of its start.
         self._draws: dict[float, float] = {}
         for rank in ranks:
@@ -238,6 +245,7 @@ class Replica:
         self._size = size
         self._draws.clear()
         self._busy = busy
+        self._held = False
         if not busy:
             self.leap = None
             self._idle_state = self._why_idle()
@@ -247,7 +255,13 @@ class Replica:
         self._shares = shares
         clock = self.clock
         if self.budget is not None:
+            self._held = False
             clock = min(self.budget.grant(now_s, self), self.nominal_clock)
+            if not clock:
+                self._held = True
+                self.leap = None
+                self._idle_state = STATE_PAUSED
+                return
         self.leap = self._line(now_s, clock, 1.0)
         self.leaps += 1
         self._aim(self.leap)
@@ -297,7 +311,7 @@ class Replica:
 
     def reconsider(self, now_s: float) -> None:
         """What an idle replica waits for may have changed."""
-        if self.leap is None and not self._inside:
+        if self.leap is None and not self._inside and not self._held:
             state = self._why_idle()
             if state != self._idle_state:
                 self.meter.rest(now_s, self._idle_state, self.idle_watts)
@@ -307,7 +321,7 @@ class Replica:
 
     def watts_at(self, clock: float) -> float:
         """Draw of the whole replica at ``clock`` with the work it has, watts."""
-        if not self._busy:
+        if self._held or not self._busy:
             return self.idle_watts * self.meter.gpus
         clock = min(clock, self.nominal_clock)
         watts = self._draws.get(clock)
@@ -315,6 +329,10 @@ class Replica:
             segment = self.model.plan(self._works, clock, ENDLESS)
             watts = self._draws[clock] = self._watts(segment, clock)
         return watts * self.meter.gpus
+
+    def resume(self, now_s: float) -> None:
+        """Asks for power again, having waited for it."""
+        self.poke(now_s)
 
     def set_clock(self, now_s: float, clock: float) -> None:
         """Runs at ``clock`` from now on; the rest of the step takes its remaining fraction."""

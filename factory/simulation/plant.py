@@ -84,6 +84,7 @@ def assemble(
     workload: Workload,
     kernel: Kernel,
     write: Callable[[Row], None],
+    note: Callable[[Row], None],
 ) -> Plant:
     """Builds the factory of a scenario.
 
@@ -93,10 +94,11 @@ def assemble(
         workload: Who asks.
         kernel: The environment.
         write: Takes the rows of ``fact_requests``.
+        note: Takes the rows of ``fact_events``.
     """
     layout = lay_out(scenario, catalog)
     window_s = scenario.run.window_s
-    racks = _racks(scenario, catalog, layout)
+    racks = _racks(scenario, catalog, layout, note, kernel)
     tenants = tuple(Windows(window_s, TENANT_FIELDS) for _ in scenario.workload.tenants)
     deployments: list[Deployment] = []
     intake = Intake(kernel, workload, deployments)
@@ -113,9 +115,16 @@ def assemble(
     return Plant(layout, racks, tuple(pools), tenants, served, tuple(deployments), intake)
 
 
-def _racks(scenario: Scenario, catalog: Catalog, layout: Layout) -> tuple[RackMeter, ...]:
+def _racks(
+    scenario: Scenario,
+    catalog: Catalog,
+    layout: Layout,
+    note: Callable[[Row], None],
+    kernel: Kernel,
+) -> tuple[RackMeter, ...]:
     racks: list[RackMeter] = []
-    for number, free in zip(layout.placement.rack_group, layout.placement.free_gpus, strict=True):
+    placement = layout.placement
+    for number, free in zip(placement.rack_group, placement.free_gpus, strict=True):
         group = scenario.facility.racks[number]
         system = catalog.systems[group.system]
         gpu = catalog.gpus[system.gpu]
@@ -125,11 +134,28 @@ def _racks(scenario: Scenario, catalog: Catalog, layout: Layout) -> tuple[RackMe
         budget = None
         if group.budget_kw is not None:
             levels = clock_levels(gpu.min_clock_ratio)
-            budget = RackBudget(group.budget_kw * 1e3, other_w + spare_w, levels, windows)
+            budget = RackBudget(
+                group.budget_kw * 1e3,
+                other_w + spare_w,
+                levels,
+                windows,
+                _noting(note, layout.codes.power_nodes[len(racks) + 1]),
+                kernel,
+                len(racks),
+            )
         racks.append(
             RackMeter(windows, EnergyBins(), system.gpus_per_rack, other_w, spare_w, budget)
         )
     return tuple(racks)
+
+
+def _noting(note: Callable[[Row], None], subject: str) -> Callable[[float, str, float], None]:
+    """Writes what a budget says about its clock as rows of ``fact_events``."""
+
+    def row(now_s: float, kind: str, clock: float) -> None:
+        note((now_s, kind, subject, clock, "clock ratio of the rack from then on"))
+
+    return row
 
 
 def segment_watts(gpu: GpuSpec, model: StepModel) -> Callable[[Segment, float], float]:

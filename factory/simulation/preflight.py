@@ -85,19 +85,25 @@ def _roles(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _budgets(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
-    """A budget must hold the heaviest work at the lowest clock, or control could not obey it."""
+    """A budget must hold an idle rack with one replica at work, or that would wait for ever."""
+    largest = [0] * len(scenario.facility.racks)
+    names = {group.name: number for number, group in enumerate(scenario.facility.racks)}
+    for _, _, pool in _pools(scenario):
+        number = names[pool.racks]
+        largest[number] = max(largest[number], pool.gpus_per_replica)
     for number, group in enumerate(scenario.facility.racks):
         if group.budget_kw is None:
             continue
         system = catalog.systems[group.system]
         gpu = catalog.gpus[system.gpu]
         lowest = gpu.min_clock_ratio
-        heaviest_w = gpu_watts(gpu, 1.0, lowest, 1.0, lowest)
-        need_kw = (heaviest_w + system.other_it_w_per_gpu) * system.gpus_per_rack / 1e3
+        rise_w = gpu_watts(gpu, 1.0, lowest, 1.0, lowest) - gpu.idle_loaded_w
+        idle_w = (gpu.idle_loaded_w + system.other_it_w_per_gpu) * system.gpus_per_rack
+        need_kw = (idle_w + rise_w * largest[number]) / 1e3
         if group.budget_kw < need_kw:
             message = (
-                f"is {need_kw - group.budget_kw:.1f} kW below what the rack can draw at its lowest "
-                f"clock ({lowest:g}); no clock would obey it"
+                f"is {need_kw - group.budget_kw:.1f} kW below what an idle rack with one replica "
+                f"at work can draw at its lowest clock ({lowest:g})"
             )
             allowed = f"at least {need_kw:.1f}"
             yield Problem(f"facility.racks[{number}].budget_kw", message, group.budget_kw, allowed)

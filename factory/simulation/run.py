@@ -100,7 +100,14 @@ def simulate(
         kernel = Kernel()
         sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
         workload = build_workload(scenario, known, sizes)
-        plant = assemble(scenario, known, workload, kernel, tables.appender("fact_requests"))
+        plant = assemble(
+            scenario,
+            known,
+            workload,
+            kernel,
+            tables.appender("fact_requests"),
+            tables.appender("fact_events"),
+        )
         cpu = time.process_time()
         end_s = drive(scenario, plant, kernel, tables.maybe_flush, progress, began)
         cpu = time.process_time() - cpu

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.power import CLOCK_LEVELS, clock_levels, gpu_watts, highest_level, idle_watts
+from factory.power import (
+    CLOCK_LEVELS,
+    clock_levels,
+    gpu_watts,
+    highest_level,
+    idle_watts,
+    power_law,
+)
 from factory.scenario import catalog
 
 GPUS = catalog().gpus
@@ -18,8 +25,9 @@ clocks = st.floats(0.1, 1.0)
 def test_h100_by_hand() -> None:
     # 120 + 66·1 + 829·0.3 + 385·√0.25 = 627.2 W
     assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.3, 0.25, 1.0) == pytest.approx(627.2)
-    # At half the clock a FLOP takes a quarter of the energy: 120 + 66 + 829·0.15/4 + 385·0.5
-    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.15, 0.25, 0.5) == pytest.approx(409.5875)
+    # At half the clock an operation takes a quarter of the energy, half of the memory's included:
+    # 120 + 66/8 + 829·0.15/4 + 385·(0.5 + 0.5/4)·0.5
+    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.15, 0.25, 0.5) == pytest.approx(279.65)
     assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.9, 0.9, 1.0) == GPUS["h100-sxm"].tdp_w == 700
     assert idle_watts(GPUS["h100-sxm"], loaded=True) == 120
     assert idle_watts(GPUS["h100-sxm"], loaded=False) == 72
@@ -49,7 +57,8 @@ def test_more_load_never_draws_less(
 @given(names, st.floats(0.01, 1.0), clocks)
 def test_the_law_as_written(name: str, mbu: float, clock: float) -> None:
     gpu = GPUS[name]
-    law = gpu.idle_loaded_w + gpu.power_busy_w + gpu.power_mem_w * sqrt(mbu)
+    memory_w = gpu.power_mem_w * (0.5 + 0.5 * clock**2)
+    law = gpu.idle_loaded_w + gpu.power_busy_w * clock**3 + memory_w * sqrt(mbu)
     assert gpu_watts(gpu, 1.0, 0.0, mbu, clock) == pytest.approx(min(law, gpu.tdp_w))
 
 
@@ -76,3 +85,13 @@ def test_levels_out_of_range(lowest: float, count: int) -> None:
 def test_highest_level_is_the_last_within_the_budget(watts: list[float], budget: float) -> None:
     level = highest_level(watts, budget)
     assert level == max((i for i, w in enumerate(watts) if w <= budget), default=0)
+
+
+@given(names, st.floats(1e-4, 1.0), ratios, ratios, clocks)
+def test_the_law_of_a_step_is_the_same(
+    name: str, seconds: float, mfu: float, mbu: float, clock: float
+) -> None:
+    gpu = GPUS[name]
+    law = power_law(gpu, 1e15, 4e12)
+    watts = law(seconds, mfu * seconds * 1e15, mbu * seconds * 4e12, clock)
+    assert watts == pytest.approx(gpu_watts(gpu, 1.0, mfu, mbu, clock))
