@@ -2,7 +2,7 @@
 
 A rule of thumb with its thresholds in the open, in order of precedence:
 
-1. power: a cap slowed at least `NOTICEABLE` of the GPU-seconds;
+1. power: a budget slowed or paused at least `NOTICEABLE` of the GPU-seconds;
 2. failures and repairs took at least `NOTICEABLE`;
 3. KV transfer: GPUs stalled on it for at least `NOTICEABLE`;
 4. memory or batch limits: GPUs idled beside waiting work for at least `NOTICEABLE`;
@@ -41,7 +41,7 @@ class Binding:
 
 
 _LOSSES = (
-    ("capped", "power", "the power budget binds", "A power cap slowed {} of the GPU time."),
+    ("capped", "power", "the power budget binds", "A power budget slowed or paused {} of the GPU time."),
     ("out", "failures", "outages bind", "{} of the GPU time went to starts, repairs and outages."),
     ("stalled", "transfer", "KV transfer binds", "GPUs waited for KV transfers {} of the time."),
     ("blocked", "memory", "memory or batch limits bind",

@@ -52,7 +52,10 @@ GROUPS = (
         "fetch", "fetch cache", "attention over cached prompt tokens, and fetching them",
         ("fetch_cached",), "▚", "F", "#cc79a7", works=True,
     ),
-    Group("capped", "power cap", "slowed by a power cap", ("power_capped",), "▆", "C", "#d55e00"),
+    Group(
+        "capped", "power cap", "slowed or paused by a power budget",
+        ("power_capped", "paused"), "▆", "C", "#d55e00",
+    ),
     Group(
         "stalled", "transfer", "stalled on a KV transfer", ("stalled_transfer",), "▅", "T",
         "#e69f00",
@@ -67,8 +70,8 @@ GROUPS = (
     ),
     Group("idle", "idle", "nothing to do", ("idle",), "░", ".", "grey62"),
     Group(
-        "out", "out of service", "starting, draining, paused, in repair, tripped or failed",
-        ("starting", "draining", "paused", "maintenance", "tripped", "failed"), "▂", "X", "#8c510a",
+        "out", "out of service", "starting, draining, in repair, tripped or failed",
+        ("starting", "draining", "maintenance", "tripped", "failed"), "▂", "X", "#8c510a",
     ),
     Group(
         "unused", "unused", "spare, or in no pool", ("spare", "unassigned"), "·", "_", "grey42"

@@ -293,10 +293,12 @@ class Replica:
             ahead = ENDLESS
             for rank in self.ranks:
                 steps = rank.steps_ahead()
-                ahead = min(ahead, steps)
+                if steps < ahead:
+                    ahead = steps
         target = self.k + ahead
         segment = leap.segment
-        target = min(target, segment.steps)
+        if target > segment.steps:
+            target = segment.steps
         self.target = target
         self.timer.set(leap.anchor_s + segment.elapsed(target))
 

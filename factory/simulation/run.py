@@ -58,7 +58,6 @@ def simulate(
     scenario: Scenario,
     out: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    finish: Callable[[Path, dict[str, Any]], None] | None = None,
 ) -> RunResult:
     """Simulates a scenario and leaves a run directory.
 
@@ -66,7 +65,6 @@ def simulate(
         scenario: From `factory.scenario.load`.
         out: Where the run shall be; by default ``runs/<name>-<run id>``.
         progress: Told every few thousand events how far the run has come.
-        finish: Called with the directory, still `.partial`, and the summary, to add files.
 
     Returns:
         The run's directory and its figures.
@@ -128,8 +126,6 @@ def simulate(
             "requests_per_cpu_s": requests / cpu if cpu > 0.0 else None,
             "peak_rss_mib": _peak_rss_mib(),
         }
-        if finish is not None:
-            finish(directory.partial, summary)
         manifest = {
             "name": scenario.name,
             "run_id": identity,
