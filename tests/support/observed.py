@@ -99,7 +99,7 @@ def prepare(scenario: Scenario, kernel: Kernel, rows: list[Row]) -> Plant:
     known = catalog()
     sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
     workload = build(scenario, known, sizes)
-    return assemble(scenario, known, workload, kernel, rows.append)
+    return assemble(scenario, known, workload, kernel, rows.append, [].append)
 
 
 def _nothing() -> None:
