@@ -41,7 +41,7 @@ class Binding:
 
 
 _LOSSES = (
-    ("capped", "power", "the power budget binds", "Its budget slowed or paused {} of the GPU time."),
+    ("capped", "power", "the power budget binds", "It slowed or paused {} of the GPU time."),
     ("out", "failures", "outages bind", "{} of the GPU time went to starts, repairs and outages."),
     ("stalled", "transfer", "KV transfer binds", "GPUs waited for KV transfers {} of the time."),
     ("blocked", "memory", "memory or batch limits bind",
