@@ -113,18 +113,19 @@ class Segment:
         every tie.
         """
         steps = self.steps
-        elapsed = self.elapsed
-        if anchor_s + elapsed(steps) <= now_s:
-            return steps
+        base_s = self.base_s
+        slope_s = self.slope_s
         t = now_s - anchor_s
         if t <= 0.0:
             k = 0
         else:
-            half = self.base_s - 0.5 * self.slope_s
-            k = min(int(2.0 * t / (half + sqrt(half * half + 2.0 * self.slope_s * t))), steps)
-        while k > 0 and anchor_s + elapsed(k) > now_s:
+            half = base_s - 0.5 * slope_s
+            k = int(2.0 * t / (half + sqrt(half * half + 2.0 * slope_s * t)))
+            if k > steps:
+                k = steps
+        while k > 0 and anchor_s + (base_s * k + slope_s * (k * (k - 1) * 0.5)) > now_s:
             k -= 1
-        while k < steps and anchor_s + elapsed(k + 1) <= now_s:
+        while k < steps and anchor_s + (base_s * (k + 1) + slope_s * ((k + 1) * k * 0.5)) <= now_s:
             k += 1
         return k
 

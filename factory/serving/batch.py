@@ -34,8 +34,8 @@ class Batch(Protocol):
     def leave(self, sequence: Sequence) -> None:
         """Takes part no more; sets its ``generated`` and ``position``."""
 
-    def advance(self, steps: int) -> None:
-        """``steps`` more steps are done, at most `horizon` of them."""
+    def advance(self, steps: int) -> bool:
+        """``steps`` more steps are done, at most `horizon` of them; says whether some finished."""
 
     def finished(self) -> list[Sequence]:
         """The sequences that have all their tokens, in order of joining."""
@@ -105,9 +105,15 @@ class LeapBatch:
         sequence.generated += done
         sequence.position = position + done
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: int) -> bool:
         self.step += steps
         self.context += self.size * steps
+        heap = self._heap
+        while heap and heap[0][0] <= self.step:
+            if heap[0][2].ticket == heap[0][1]:
+                return True
+            heappop(heap)
+        return False
 
     def finished(self) -> list[Sequence]:
         heap = self._heap
@@ -202,13 +208,14 @@ class StepBatch:
         sequence.ticket = -1
         self._count()
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: int) -> bool:
         for _ in range(steps):
             self.step += 1
             for sequence in self._members.values():
                 sequence.generated += 1
                 sequence.position += 1
         self._count()
+        return any(member.generated >= member.limit for member in self._members.values())
 
     def _count(self) -> None:
         self.size = len(self._members)

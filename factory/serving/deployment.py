@@ -200,7 +200,7 @@ class Deployment:
             rank.join(sequence)
 
     def _send(self, sequence: Sequence, target: Rank, now_s: float) -> bool:
-        if not target.reserve(sequence, target.replica.next_step(now_s)):
+        if not target.reserve(sequence, now_s):
             return False
         source = sequence.prefill_rank
         decode = self._decode

@@ -51,6 +51,11 @@ class Meter:
     seconds per member, seconds per token of context, the same weighted with the step index, and
     these three in joules.
 
+    Attributes:
+        until_s: How far the account has come, seconds.
+        edge_s: End of the window that `until_s` is in, seconds.
+        gpus: GPUs of the replica.
+
     Args:
         windows: Sums of the replica's pool.
         tenants: Sums per tenant.
@@ -60,7 +65,6 @@ class Meter:
 
     __slots__ = (
         "_bins",
-        "_edge_s",
         "_rack_row",
         "_rack_windows",
         "_row",
@@ -68,6 +72,7 @@ class Meter:
         "_tenants",
         "_window",
         "_windows",
+        "edge_s",
         "gpus",
         "member_j",
         "member_s",
@@ -92,7 +97,7 @@ class Meter:
         self._rack_windows = rack_windows
         self.gpus = gpus
         self._window = 0
-        self._edge_s = windows.window_s
+        self.edge_s = windows.window_s
         self._row = windows.row(0)
         self._rack_row = rack_windows.row(0)
         self._tenant_rows = [tenant.row(0) for tenant in tenants]
@@ -107,7 +112,7 @@ class Meter:
     def _next_window(self) -> None:
         self._window += 1
         index = self._window
-        self._edge_s = (index + 1) * self._windows.window_s
+        self.edge_s = (index + 1) * self._windows.window_s
         self._row = self._windows.row(index)
         self._rack_row = self._rack_windows.row(index)
         self._tenant_rows = [tenant.row(index) for tenant in self._tenants]
@@ -120,8 +125,8 @@ class Meter:
             state: Ledger state of the span.
             watts: Draw of one GPU.
         """
-        while until_s >= self._edge_s:
-            self._rest(self._edge_s, state, watts)
+        while until_s >= self.edge_s:
+            self._rest(self.edge_s, state, watts)
             self._next_window()
         if until_s > self.until_s:
             self._rest(until_s, state, watts)
@@ -147,26 +152,24 @@ class Meter:
             part: Fraction of the next one.
             end_s: The time of that, seconds.
         """
-        if end_s < self._edge_s:
-            self._work(leap, k, part, end_s)
-            return
         segment = leap.segment
-        while end_s >= self._edge_s:
-            edge_s = self._edge_s
+        while end_s >= self.edge_s:
+            edge_s = self.edge_s
             done = segment.steps_by(leap.anchor_s, edge_s)
             boundary_s = leap.anchor_s + segment.elapsed(done)
             if done > leap.k and boundary_s == edge_s:
-                self._work(leap, done - 1, 1.0, edge_s)
+                self.add_work(leap, done - 1, 1.0, edge_s)
             elif done >= segment.steps:
-                self._work(leap, k, part, edge_s)
+                self.add_work(leap, k, part, edge_s)
             else:
                 length = segment.base_s + segment.slope_s * done
-                self._work(leap, done, (edge_s - boundary_s) / length, edge_s)
+                self.add_work(leap, done, (edge_s - boundary_s) / length, edge_s)
             self._next_window()
         if k > leap.k or part != leap.part:
-            self._work(leap, k, part, end_s)
+            self.add_work(leap, k, part, end_s)
 
-    def _work(self, leap: Leap, k: int, part: float, end_s: float) -> None:
+    def add_work(self, leap: Leap, k: int, part: float, end_s: float) -> None:
+        """`work` of a span that does not go past `edge_s`, the end of the window."""
         segment = leap.segment
         k0 = leap.k
         steps = k - k0
@@ -203,6 +206,8 @@ class Meter:
         self._rack_row[0] += joules
         self._bins.add(self.until_s, end_s, watts * gpus)
         row[STEPS] += steps
+        if k0 == 0 and leap.part == 0.0:
+            row[LEAPS] += 1.0
         size = leap.size
         if size:
             member_s = uncapped * gpus * segment.decode_fixed_s * span / size

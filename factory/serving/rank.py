@@ -142,22 +142,23 @@ class Rank:
         self.slots.requests[self.slot] -= 1
         self.slots.kv_tokens[self.slot] -= request.input_tokens
 
-    def reserve(self, sequence: Sequence, next_step: int) -> bool:
-        """Takes the KV blocks for a prefilled sequence, or leaves it in `unreserved`.
-
-        Args:
-            sequence: Its prompt has been computed elsewhere.
-            next_step: Index of the first step that has not begun.
-        """
+    def reserve(self, sequence: Sequence, now_s: float) -> bool:
+        """Takes the KV blocks for a sequence prefilled elsewhere; says whether there are enough."""
         limits = self.limits
         if len(self.admitted) >= limits.sequences:
             return False
-        blocks = -(-sequence.request.input_tokens // limits.block_size)
+        blocks = -(-sequence.request.input_tokens // self._block)
         cache = self.cache
-        spare = cache.available((), 0) - self.batch.growth(next_step) - blocks
-        if spare < limits.watermark_blocks and (self.admitted or spare < 0):
-            return False
-        self.settle(next_step)
+        batch = self.batch
+        spare = cache.capacity - cache.used + cache.evictable - blocks
+        # No batch of this size needs more by the end of the leap: then the steps need no count.
+        most = batch.size * ((self.replica.end_step() - batch.settled) // self._block + 1)
+        if spare - most < limits.watermark_blocks:
+            next_step = self.replica.next_step(now_s)
+            spare -= batch.growth(next_step)
+            if spare < limits.watermark_blocks and (self.admitted or spare < 0):
+                return False
+            self.settle(next_step)
         if not cache.admit((), 0, blocks):
             raise RunError(f"KV blocks of slot {self.slot} do not add up at a reservation")
         sequence.prefill_pinned = sequence.pinned
@@ -195,8 +196,7 @@ class Rank:
         batch = self.batch
         ended = False
         if batch.size:
-            batch.advance(steps)
-            ended = batch.horizon() <= 0
+            ended = batch.advance(steps)
         else:
             batch.step += steps
         for sequence, tokens, completes in self.chunks:

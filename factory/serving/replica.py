@@ -134,6 +134,11 @@ class Replica:
         tenants = self._tenants
         tenants[tenant] = tenants.get(tenant, 0) + change
 
+    def end_step(self) -> int:
+        """Index of the step at which the current leap is to end, or of the next one when idle."""
+        leap = self.leap
+        return self.step if leap is None else leap.step + self.target
+
     def next_step(self, now_s: float) -> int:
         """Index of the first step that has not begun at ``now_s``."""
         leap = self.leap
@@ -151,7 +156,8 @@ class Replica:
             self.now_s = now_s
             self._inside = True
             for rank in self.ranks:
-                self._join(rank)
+                if rank.ready:
+                    self._join(rank)
                 rank.compose()
             self._plan(now_s)
             self._inside = False
@@ -165,7 +171,7 @@ class Replica:
         """Brings the account to the boundary being worked at: the batch is about to change."""
         leap = self.leap
         if leap is not None and leap.k < self.k:
-            self.meter.work(leap, self.k, 0.0, self.now_s)
+            self._account(leap, self.now_s)
 
     def close(self, now_s: float) -> None:
         """Brings the account to ``now_s``, in mid-step too: the run ends here."""
@@ -186,15 +192,23 @@ class Replica:
                 ended = True
         return ended
 
-    def _join(self, rank: Rank) -> bool:
-        if not rank.ready:
-            return False
+    def _account(self, leap: Leap, now_s: float) -> None:
+        """Brings the account to the boundary at ``now_s``."""
+        k = self.k
+        if leap.k < k:
+            meter = self.meter
+            if now_s < meter.edge_s:
+                meter.add_work(leap, k, 0.0, now_s)
+            else:
+                meter.work(leap, k, 0.0, now_s)
+
+    def _join(self, rank: Rank) -> None:
+        """Lets the sequences in whose KV has arrived."""
         self.touch()
         rank.settle(self.step)
         for sequence in rank.ready:
             rank.join(sequence)
         rank.ready.clear()
-        return True
 
     def _boundary(self, now_s: float) -> None:
         leap = self.leap
@@ -204,13 +218,13 @@ class Replica:
         ranks = self.ranks
         changed = self._advance(self.target - self.k)
         if changed:
-            self.touch()
+            self._account(leap, now_s)
             for rank in ranks:
                 self._end(rank, now_s)
         for rank in ranks:
-            if rank.ready and self._join(rank):
+            if rank.ready:
+                self._join(rank)
                 changed = True
-        for rank in ranks:
             if rank.compose():
                 changed = True
         if changed or self._stale or self.k >= leap.segment.steps:
@@ -225,15 +239,18 @@ class Replica:
         batch = rank.batch
         rank.settle(batch.step)
         done = batch.finished() if batch.size else ()
-        for sequence in rank.prefilled():
-            owner.prefilled(sequence, now_s)
+        if rank.chunks:
+            for sequence in rank.prefilled():
+                owner.prefilled(sequence, now_s)
         for sequence in done:
             rank.leave(sequence)
             owner.finished(sequence, now_s)
 
     def _plan(self, now_s: float) -> None:
         """Plans the next leap from the ranks' state, or goes idle."""
-        self.touch()
+        leap = self.leap
+        if leap is not None and leap.k < self.k:
+            self._account(leap, now_s)
         self._stale = False
         shares: list[PrefillShare] = []
         busy = False
@@ -243,19 +260,19 @@ class Replica:
                 busy = True
                 size += rank.work.decode
         self._size = size
-        self._draws.clear()
         self._busy = busy
         self._held = False
         if not busy:
             self.leap = None
             self._idle_state = self._why_idle()
             if self.budget is not None:
+                self._draws.clear()
                 self.clock = min(self.budget.grant(now_s, self), self.nominal_clock)
             return
         self._shares = shares
         clock = self.clock
         if self.budget is not None:
-            self._held = False
+            self._draws.clear()
             clock = min(self.budget.grant(now_s, self), self.nominal_clock)
             if not clock:
                 self._held = True

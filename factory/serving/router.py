@@ -101,7 +101,7 @@ def next_least(values: Sequence[float], last: int) -> int:
     """Position of the least value; among equals the next one after ``last``, cyclically."""
     least = min(values)
     slot = values.index(least)
-    if slot <= last and least in values[last + 1 :]:
+    if slot <= last and values.count(least) > 1 and least in values[last + 1 :]:
         return values.index(least, last + 1)
     return slot
 
