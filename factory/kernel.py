@@ -22,7 +22,7 @@ CLASS_ARRIVAL = 4
 _CLASS_SHIFT = 32
 
 
-def order(event_class: int, owner: int) -> int:
+def rank_of(event_class: int, owner: int) -> int:
     """Rank of an event among those of one instant.
 
     Args:
@@ -40,15 +40,19 @@ class Kernel(simpy.Environment):
 
     Attributes:
         fired: Events taken from the queue so far, stale ones included.
+        acted_s: Time of the last event that was not stale, seconds.
+        order: Rank of the event that fires now among those of its instant (see `rank_of`).
     """
 
     def __init__(self) -> None:
         super().__init__(0.0)
         self.fired = 0
+        self.acted_s = 0.0
+        self.order = 0
 
     def timer(self, event_class: int, owner: int, callback: Callable[[float], None]) -> Timer:
         """A timer that calls ``callback(now)`` when it is due; it is not set yet."""
-        return Timer(self, order(event_class, owner), callback)
+        return Timer(self, rank_of(event_class, owner), callback)
 
     def step(self) -> None:
         """Fires the next event.
@@ -67,7 +71,7 @@ class Kernel(simpy.Environment):
             if not queue:
                 return False
             entry = heappop(queue)
-            now, _, _, event = entry
+            now, order, _, event = entry
             if now > until_s:
                 heappush(queue, entry)
                 return False
@@ -79,10 +83,14 @@ class Kernel(simpy.Environment):
                 due = event.due
                 if due == now:
                     event.due = math.inf
+                    self.acted_s = now
+                    self.order = order
                     event.callback(now)
                 elif due < math.inf and (not pending or due < pending[-1]):
                     event.set(due)
             else:
+                self.acted_s = now
+                self.order = order
                 _process(event)
         return True
 
@@ -107,14 +115,15 @@ class Timer:
         due: Absolute time in seconds, infinite when not set.
         pending: Times of its entries in the queue, falling.
         callback: Called with the time when it is due.
+        order: Its rank among the events of an instant.
     """
 
-    __slots__ = ("_ids", "_order", "_queue", "callback", "due", "pending")
+    __slots__ = ("_ids", "_queue", "callback", "due", "order", "pending")
 
     def __init__(self, kernel: Kernel, rank: int, callback: Callable[[float], None]) -> None:
         self._queue: list[Any] = kernel._queue
         self._ids = kernel._eid
-        self._order = rank
+        self.order = rank
         self.callback = callback
         self.pending: list[float] = []
         self.due = math.inf
@@ -125,7 +134,7 @@ class Timer:
         pending = self.pending
         if not pending or time < pending[-1]:
             pending.append(time)
-            heappush(self._queue, (time, self._order, next(self._ids), self))
+            heappush(self._queue, (time, self.order, next(self._ids), self))
 
     def cancel(self) -> None:
         """Be due no more; the queue entry fires without effect."""

@@ -2,7 +2,7 @@
 
 from factory.facility.budget import PowerLoad, RackBudget
 from factory.facility.metering import EnergyBins, Windows
-from factory.facility.placement import Placement, PoolNeed, place
+from factory.facility.placement import Placement, PoolNeed, Shelf, place
 
 __all__ = [
     "EnergyBins",
@@ -10,6 +10,7 @@ __all__ = [
     "PoolNeed",
     "PowerLoad",
     "RackBudget",
+    "Shelf",
     "Windows",
     "place",
 ]

@@ -25,14 +25,28 @@ class Windows:
             rows.append([0.0] * self.fields)
         return rows[index]
 
-    def at(self, time_s: float) -> list[float]:
-        """The sums of the window that holds ``time_s``; a window begins at its edge."""
+    def index(self, time_s: float) -> int:
+        """The window that holds ``time_s``; a window begins at its edge."""
         index = int(time_s / self.window_s)
         if time_s < index * self.window_s:
             index -= 1
         elif time_s >= (index + 1) * self.window_s:
             index += 1
-        return self.row(index)
+        return index
+
+    def at(self, time_s: float) -> list[float]:
+        """The sums of the window that holds ``time_s``."""
+        return self.row(self.index(time_s))
+
+    def fold(self, count: int) -> list[list[float]]:
+        """The first ``count`` windows.
+
+        What happened exactly at the run's end, a window's edge, belongs to the last of them.
+        """
+        rows = [self.row(index) for index in range(count)]
+        for late in self.rows[count:]:
+            rows[-1] = [a + b for a, b in zip(rows[-1], late, strict=True)]
+        return rows
 
 
 class EnergyBins:
@@ -70,9 +84,11 @@ class EnergyBins:
         level = 0.0
         means: list[float] = []
         seconds = int(until_s)
-        for second in range(min(seconds + 1, len(self.joules))):
-            level += self.changes[second]
-            joules = self.joules[second] + level
+        for second in range(seconds + 1):
+            joules = 0.0
+            if second < len(self.joules):
+                level += self.changes[second]
+                joules = self.joules[second] + level
             length = 1.0 if second < seconds else until_s - seconds
             if length > 0.0:
                 means.append(joules / length)

@@ -7,6 +7,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Shelf:
+    """What a rack group holds.
+
+    Attributes:
+        racks: Number of racks.
+        gpus: GPUs of each.
+        domain_gpus: GPUs of an NVLink domain, which divide those of a rack.
+    """
+
+    racks: int
+    gpus: int
+    domain_gpus: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolNeed:
     """What a pool asks of a rack group.
 
@@ -38,35 +53,59 @@ class Placement:
     misfits: tuple[int, ...]
 
 
-def place(groups: Sequence[tuple[int, int]], needs: Sequence[PoolNeed]) -> Placement:
+def place(groups: Sequence[Shelf], needs: Sequence[PoolNeed]) -> Placement:
     """Puts replicas into racks in the order given.
 
-    Each goes into the first rack of its group that has room.
+    Each goes into the first NVLink domain of its group that has room, or, if it is larger than a
+    domain, into the first rack that has enough whole ones.
 
     Args:
-        groups: (racks, GPUs per rack) of each rack group.
+        groups: What the racks of each group hold.
         needs: What the pools ask for, in order.
 
     Returns:
         The placement; a replica never spans racks.
     """
     rack_group: list[int] = []
-    free: list[int] = []
-    for group, (racks, gpus) in enumerate(groups):
-        rack_group.extend([group] * racks)
-        free.extend([gpus] * racks)
+    free: list[list[int]] = []
+    for group, shelf in enumerate(groups):
+        for _ in range(shelf.racks):
+            rack_group.append(group)
+            free.append([shelf.domain_gpus] * (shelf.gpus // shelf.domain_gpus))
     replica_racks: list[tuple[int, ...]] = []
     misfits: list[int] = []
     for need in needs:
+        domain_gpus = groups[need.group].domain_gpus
         chosen: list[int] = []
         rack = 0
         for _ in range(need.replicas):
-            while rack < len(free) and (rack_group[rack] != need.group or free[rack] < need.gpus):
+            while rack < len(free) and not (
+                rack_group[rack] == need.group and _take(free[rack], need.gpus, domain_gpus)
+            ):
                 rack += 1
             if rack == len(free):
                 break
-            free[rack] -= need.gpus
             chosen.append(rack)
         replica_racks.append(tuple(chosen))
         misfits.append(need.replicas - len(chosen))
-    return Placement(tuple(rack_group), tuple(free), tuple(replica_racks), tuple(misfits))
+    left = tuple(sum(domains) for domains in free)
+    return Placement(tuple(rack_group), left, tuple(replica_racks), tuple(misfits))
+
+
+def _take(domains: list[int], gpus: int, domain_gpus: int) -> bool:
+    """Takes GPUs of a rack for one replica; says whether there were enough."""
+    if gpus <= domain_gpus:
+        fitting = (i for i, free in enumerate(domains) if free >= gpus)
+        place = next(fitting, None)
+        if place is not None:
+            domains[place] -= gpus
+        return place is not None
+    whole = [i for i, free in enumerate(domains) if free == domain_gpus]
+    count = -(-gpus // domain_gpus)
+    if len(whole) < count:
+        return False
+    for i in whole[:count]:
+        taken = min(gpus, domain_gpus)
+        domains[i] -= taken
+        gpus -= taken
+    return True

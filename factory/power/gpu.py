@@ -70,6 +70,8 @@ def power_law(
         if found is None:
             found = by_clock[clock] = _coefficients(gpu, clock)
         busy_w, mfu_w, memory_w = found
+        if seconds <= 0.0:
+            return idle_w + busy_w
         mfu = flops / (seconds * peak_flops)
         mbu = hbm_bytes / (seconds * peak_hbm)
         if mfu > 1.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zoneinfo
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from factory.errors import Problem
 from factory.scenario.facility import RackGroup
 from factory.scenario.findings import repeated, unknown
 from factory.scenario.nearest import nearest
-from factory.scenario.schema import Scenario
+from factory.scenario.schema import Scenario, window_of
 from factory.scenario.specs import Catalog
 
 
@@ -77,6 +78,19 @@ def _run_problems(scenario: Scenario) -> Iterator[Problem]:
     if run.duration_s is not None and run.warmup_s >= run.duration_s:
         message = f"must be < run.duration_s ({run.duration_s:g}): nothing would be measured"
         yield Problem("run.warmup_s", message, run.warmup_s)
+    window_s = window_of(run)
+    if run.duration_s is not None and window_s > run.duration_s:
+        message = f"must be <= run.duration_s ({run.duration_s:g})"
+        yield Problem("run.window_s", message, window_s)
+    elif run.duration_s is not None and run.warmup_s < run.duration_s:
+        first = math.ceil(run.warmup_s / window_s - 1e-9)
+        last = math.floor(run.duration_s / window_s + 1e-9)
+        if first >= last:
+            message = (
+                f"leaves no whole window of {window_s:g} s before run.duration_s "
+                f"({run.duration_s:g}): nothing would be measured"
+            )
+            yield Problem("run.warmup_s", message, run.warmup_s)
     ends = run.duration_s is not None or run.requests is not None
     loaded = any(tenant.load is not None for tenant in scenario.workload.tenants)
     if not ends and (scenario.workload.trace is None or loaded):

@@ -22,6 +22,12 @@ from factory.scenario.resolve import complete
 from factory.scenario.resources import configs, shipped
 from factory.scenario.schema import Scenario
 
+#: Where the traces of a format are published.
+PUBLISHED = {
+    "mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces",
+    "azure": "github.com/Azure/AzurePublicDataset",
+}
+
 
 def load(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None
@@ -91,7 +97,10 @@ def missing_files(scenario: Scenario) -> list[Problem]:
     if trace is None or Path(trace.path).is_file():
         return []
     path = "workload.trace.path"
-    message = "no such file; name yours with --set workload.trace.path=FILE"
+    message = f"no such file; name yours with --set {path}=FILE"
+    published = PUBLISHED.get(trace.format)
+    if published is not None:
+        message += f" (traces do not ship; {trace.format}'s are published at {published})"
     return [Problem(path, message, trace.path, location=locate(scenario, path))]
 
 

@@ -37,6 +37,8 @@ def _apply(document: Document, override: str) -> Problem | None:
     if not equals or not _PATH.fullmatch(path):
         message = "must read path=value, as workload.tenants[0].load.rate=4"
         return Problem("", message, location=flag)
+    if not text.strip():
+        return Problem(path, "is given no value; null leaves it out", location=flag)
     try:
         value = parse_value(text)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from factory.scenario.demand import Demand, Tenant, Trace
 from factory.scenario.deployment import Deployment, Pool
 from factory.scenario.facility import Facility
-from factory.scenario.schema import COVERS, Prices, Scenario
+from factory.scenario.schema import COVERS, Prices, Scenario, window_of
 from factory.scenario.specs import Catalog, ModelSpec
 
 DEFAULT_BLOCK_SIZE = 64
@@ -26,7 +26,7 @@ def complete(scenario: Scenario, catalog: Catalog) -> Scenario:
     facility = scenario.facility.model_copy(
         update={
             "pue": facility_pue(scenario.facility, catalog),
-            "contracted_mw": contracted_mw(scenario.facility, catalog),
+            "contracted_mw": contracted_mw(scenario.facility, catalog, scenario.cells.count),
         }
     )
     workload = _workload(scenario.workload, scenario.deployments[0].name)
@@ -46,6 +46,7 @@ def complete(scenario: Scenario, catalog: Catalog) -> Scenario:
             "workload": workload,
             "deployments": deployments,
             "prices": _prices(scenario.prices),
+            "run": scenario.run.model_copy(update={"window_s": window_of(scenario.run)}),
         }
     )
 
@@ -62,12 +63,12 @@ def facility_pue(facility: Facility, catalog: Catalog) -> float:
     return sum(kw * system.design_pue for kw, system in weights) / total
 
 
-def contracted_mw(facility: Facility, catalog: Catalog) -> float:
-    """Facility MW as contracted, or design IT power of all racks x PUE."""
+def contracted_mw(facility: Facility, catalog: Catalog, cells: int) -> float:
+    """Facility MW as contracted for all cells, or design IT power of all their racks x PUE."""
     if facility.contracted_mw is not None:
         return facility.contracted_mw
     it_kw = sum(_design_it_kw(group.system, group.count, catalog) for group in facility.racks)
-    return it_kw * facility_pue(facility, catalog) / 1e3
+    return cells * it_kw * facility_pue(facility, catalog) / 1e3
 
 
 def resolved(scenario: Scenario) -> dict[str, Any]:

@@ -67,7 +67,10 @@ class Run(Part):
         default=None, description="Requests to create, all tenants together."
     )
     warmup_s: NonNegative = Field(default=0.0, description="Left out of the measured interval, s.")
-    window_s: Positive = Field(default=60.0, description="Span over which tables aggregate, s.")
+    window_s: Positive = Field(
+        default=60.0,
+        description="Span over which tables aggregate, s; by default not above duration_s.",
+    )
     seed: NonNegativeCount = Field(default=1, description="Root of every random stream.")
     replication: NonNegativeCount = Field(default=0, description="Repetition under the same seed.")
     epoch: Annotated[str, Field(strict=True), AfterValidator(_instant)] = Field(
@@ -82,6 +85,13 @@ class Run(Part):
     def epoch_at(self) -> dt.datetime:
         """The epoch as an aware UTC instant."""
         return dt.datetime.fromisoformat(self.epoch)
+
+
+def window_of(run: Run) -> float:
+    """The window as stated, or by default no longer than the run, s."""
+    if run.duration_s is None or "window_s" in run.model_fields_set:
+        return run.window_s
+    return min(run.window_s, run.duration_s)
 
 
 class Scenario(Part):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from factory.facility import Windows
@@ -74,6 +75,7 @@ class Deployment:
         model_len: Prompt and output tokens that a sequence may have.
         kv_bytes_per_token: KV of one token over all layers and GPUs of a replica, bytes.
         levels: Service level of each tenant of the run.
+        priorities: Priority of each tenant of the run; higher goes first.
         tenants: Sums of each tenant of the run.
         write: Takes a finished row of `fact_requests`.
         left: Called as ``(request, now_s, outcome)`` when a request leaves.
@@ -88,6 +90,7 @@ class Deployment:
         "_levels",
         "_model_len",
         "_pool_row",
+        "_priorities",
         "_prompt_limit",
         "_tenant_rows",
         "_tenants",
@@ -105,6 +108,7 @@ class Deployment:
         model_len: int,
         kv_bytes_per_token: float,
         levels: Seq[ServiceLevel],
+        priorities: Seq[int],
         tenants: Seq[Windows],
         write: Callable[[Row], None],
         left: Callable[[Request, float, int], None],
@@ -115,6 +119,7 @@ class Deployment:
         self._model_len = model_len
         self._kv_bytes = kv_bytes_per_token
         self._levels = levels
+        self._priorities = priorities
         self._tenants = tenants
         self._write = write
         self._left = left
@@ -126,11 +131,11 @@ class Deployment:
 
     def _turn(self, now_s: float) -> None:
         """Finds the rows of the window that holds ``now_s``."""
-        side = self._decode or self._entry
-        self._pool_row = side.windows.at(now_s)
-        self._tenant_rows = [windows.at(now_s) for windows in self._tenants]
-        window_s = side.windows.window_s
-        self._edge_s = (side.windows.rows.index(self._pool_row) + 1) * window_s
+        windows = (self._decode or self._entry).windows
+        index = windows.index(now_s)
+        self._pool_row = windows.row(index)
+        self._tenant_rows = [tenant.row(index) for tenant in self._tenants]
+        self._edge_s = (index + 1) * windows.window_s
 
     # -- a request's way -----------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class Deployment:
         limit = self._model_len - request.input_tokens
         if limit > request.output_tokens:
             limit = request.output_tokens
-        sequence = Sequence(request, limit)
+        sequence = Sequence(request, limit, self._priorities[request.tenant])
         if limit < 1 or request.input_tokens > self._prompt_limit:
             row[REFUSED] += 1
             self._record(sequence, REJECTED, now_s)
@@ -166,7 +171,7 @@ class Deployment:
         """The prompt is computed, and with it the next token (see `replica.Owner`)."""
         rank = sequence.decode_rank or sequence.prefill_rank
         assert rank is not None
-        first = sequence.prefill_end_s != sequence.prefill_end_s
+        first = isnan(sequence.prefill_end_s)
         decode = self._decode
         if first:
             sequence.prefill_end_s = now_s
@@ -185,7 +190,7 @@ class Deployment:
         target = decode.ranks[decode.router.choose(sequence.request.input_tokens, (), decode.slots)]
         target.expect(sequence)
         if target.unreserved or not self._send(sequence, target, now_s):
-            target.unreserved.append(sequence)
+            target.queue(sequence)
         target.replica.reconsider(now_s)
 
     def _token(self, sequence: Sequence, rank: Rank, now_s: float, first: bool) -> None:
@@ -270,6 +275,9 @@ class Deployment:
         del self.inside[sequence]
         self._record(sequence, COMPLETED, now_s)
         self._left(request, now_s, COMPLETED)
+
+    def room(self, rank: Rank, now_s: float) -> None:
+        """A rank for which prefilled sequences wait has been through a boundary."""
         while rank.unreserved and self._send(rank.unreserved[0], rank, now_s):
             rank.unreserved.popleft()
 
@@ -287,7 +295,9 @@ class Deployment:
         decode = sequence.decode_rank
         if decode is None and self._decode is None:
             decode = prefill
-        cached = sequence.first_cached
+        prefilled_s = sequence.prefill_end_s
+        # Cached tokens count when the prompt is done, here as in the sums of the pool.
+        cached = 0 if isnan(prefilled_s) else sequence.first_cached
         self._write(
             (
                 request.index,
@@ -305,13 +315,13 @@ class Deployment:
                 outcome,
                 request.arrival_s,
                 sequence.prefill_start_s,
-                sequence.prefill_end_s,
+                prefilled_s,
                 sequence.first_token_s,
                 now_s,
                 request.input_tokens,
                 sequence.computed_tokens,
                 sequence.recomputed_tokens,
-                cached if cached > 0 else 0,
+                cached,
                 request.output_tokens,
                 sequence.generated,
                 sequence.preemptions,

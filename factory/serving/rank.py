@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from factory.serving.replica import Replica
 
 
+_LEAST_STEADY = 64
+"""Decode steps that a leap may have however short its contexts: attention weighs little there."""
+
+
+_MOST_CHUNKS = 8
+"""Chunks of a prompt that a leap may have; its draw is that of the middle one."""
+
+
 @dataclass(frozen=True, slots=True)
 class RankLimits:
     """The engine's limits, per rank.
@@ -50,8 +58,10 @@ class Rank:
         slot: Its row in the columns that routers see.
         waiting: Sequences to admit, in order.
         prefilling: Admitted sequences with prompt left to compute.
-        chunks: What of them runs in each step now: (sequence, tokens, whether that completes it).
+        chunks: What of them runs in each step now: (sequence, tokens, whether that completes it,
+            how many of the tokens are computed again).
         chunk_steps: Steps for which `chunks` holds.
+        steady: Steps over which the draw of the work last filled in hardly changes.
         ready: Sequences whose KV has arrived, to join the batch at the next boundary.
         unreserved: Prefilled sequences that wait for KV blocks here.
         incoming, outgoing: Sequences whose KV is on its way here, or leaves from here.
@@ -75,6 +85,7 @@ class Rank:
         "replica",
         "slot",
         "slots",
+        "steady",
         "unreserved",
         "waiting",
         "work",
@@ -93,8 +104,9 @@ class Rank:
         self.replica: Replica
         self.waiting: deque[Sequence] = deque()
         self.prefilling: list[Sequence] = []
-        self.chunks: list[tuple[Sequence, int, bool]] = []
+        self.chunks: list[tuple[Sequence, int, bool, int]] = []
         self.chunk_steps = ENDLESS
+        self.steady = ENDLESS
         self.ready: list[Sequence] = []
         self.unreserved: deque[Sequence] = deque()
         self.admitted: dict[Sequence, None] = {}
@@ -120,8 +132,11 @@ class Rank:
         slots.requests[slot] += 1
         slots.prefill_tokens[slot] += sequence.expected
         slots.kv_tokens[slot] += request.input_tokens
-        self.waiting.append(sequence)
-        return len(self.waiting) == 1 and self._budget > 0 and len(self.admitted) < limits.sequences
+        waiting = self.waiting
+        waiting.append(sequence)
+        if len(waiting) > 1 and not _promote(waiting):
+            return False
+        return self._budget > 0 and len(self.admitted) < limits.sequences
 
     def forget(self, sequence: Sequence) -> None:
         """A sequence leaves: its blocks and its share of the columns are given back."""
@@ -145,7 +160,7 @@ class Rank:
     def reserve(self, sequence: Sequence, now_s: float) -> bool:
         """Takes the KV blocks for a sequence prefilled elsewhere; says whether there are enough."""
         limits = self.limits
-        if len(self.admitted) >= limits.sequences:
+        if self.waiting or len(self.admitted) >= limits.sequences:
             return False
         blocks = -(-sequence.request.input_tokens // self._block)
         cache = self.cache
@@ -154,11 +169,10 @@ class Rank:
         # No batch of this size needs more by the end of the leap: then the steps need no count.
         most = batch.size * ((self.replica.end_step() - batch.settled) // self._block + 1)
         if spare - most < limits.watermark_blocks:
-            next_step = self.replica.next_step(now_s)
-            spare -= batch.growth(next_step)
+            spare -= batch.growth(self.replica.next_step(now_s))
             if spare < limits.watermark_blocks and (self.admitted or spare < 0):
                 return False
-            self.settle(next_step)
+            self.replica.shorten(now_s)
         if not cache.admit((), 0, blocks):
             raise RunError(f"KV blocks of slot {self.slot} do not add up at a reservation")
         sequence.prefill_pinned = sequence.pinned
@@ -168,6 +182,11 @@ class Rank:
         self.admitted[sequence] = None
         self.incoming += 1
         return True
+
+    def queue(self, sequence: Sequence) -> None:
+        """A prefilled sequence waits for room here, before all of lower priority."""
+        self.unreserved.append(sequence)
+        _promote(self.unreserved)
 
     def expect(self, sequence: Sequence) -> None:
         """A prefilled sequence has been routed here; its KV comes when there is room."""
@@ -199,7 +218,7 @@ class Rank:
             ended = batch.advance(steps)
         else:
             batch.step += steps
-        for sequence, tokens, completes in self.chunks:
+        for sequence, tokens, completes, _ in self.chunks:
             done = tokens * steps
             sequence.left -= done
             sequence.position += done
@@ -218,7 +237,7 @@ class Rank:
         chunks = self.chunks
         if not chunks:
             return []
-        done = [sequence for sequence, _, completes in chunks if completes]
+        done = [sequence for sequence, _, completes, _ in chunks if completes]
         for sequence in done:
             self.prefilling.remove(sequence)
             blocks = sequence.request.blocks
@@ -259,34 +278,23 @@ class Rank:
         if not (self.prefilling or self.waiting or self.chunks):
             self._budget = self._tokens - size
             return changed
+        chunks: list[tuple[Sequence, int, bool, int]] = []
         budget = self._tokens - batch.size
-        chunks: list[tuple[Sequence, int, bool]] = []
         for sequence in self.prefilling:
             if budget <= 0:
                 break
-            left = sequence.left
-            if left <= budget:
-                chunks.append((sequence, left, True))
-                budget -= left
-            else:
-                chunks.append((sequence, budget, False))
-                budget = 0
+            budget -= _add_chunk(chunks, sequence, budget)
         waiting = self.waiting
         while waiting and budget > 0 and not changed and self._admit(waiting[0]):
             sequence = waiting.popleft()
             self.prefilling.append(sequence)
-            left = sequence.left
-            if left <= budget:
-                chunks.append((sequence, left, True))
-                budget -= left
-            else:
-                chunks.append((sequence, budget, False))
-                budget = 0
+            budget -= _add_chunk(chunks, sequence, budget)
         self._budget = budget
-        self.chunk_steps = 1 if chunks else ENDLESS
-        if len(chunks) == 1:
-            sequence, tokens, completes = chunks[0]
-            if not completes and not sequence.recompute:
+        # After a preemption, who waits tries again at the very next boundary.
+        self.chunk_steps = 1 if chunks or changed else ENDLESS
+        if len(chunks) == 1 and not changed:
+            sequence, tokens, completes, again = chunks[0]
+            if not completes and not again:
                 self.chunk_steps = (sequence.left - 1) // tokens
         if chunks != self.chunks:
             self.chunks = chunks
@@ -345,7 +353,9 @@ class Rank:
         else:
             self.prefilling.remove(sequence)
         prompt_tokens = sequence.request.input_tokens
-        known = prompt_tokens + sequence.generated if sequence.generated else sequence.position
+        known = sequence.position + sequence.recompute
+        if sequence.generated:
+            known = prompt_tokens + sequence.generated
         self.forget(sequence)
         self.slots.requests[self.slot] += 1
         self.slots.kv_tokens[self.slot] += prompt_tokens
@@ -383,6 +393,8 @@ class Rank:
         work.decode = size
         work.context = batch.context
         work.logit_rows = size
+        # A leap draws constant power, so it ends before contexts grow by much.
+        self.steady = _LEAST_STEADY + work.context // (4 * size) if size else ENDLESS
         chunks = self.chunks
         if not chunks:
             if work.prefill_tokens:
@@ -391,7 +403,7 @@ class Rank:
             return size > 0
         tokens = context = slope = 0
         pairs = pairs_slope = 0.0
-        for sequence, count, completes in chunks:
+        for sequence, count, completes, again in chunks:
             position = sequence.position
             own = count * position + count * (count + 1) * 0.5
             own_slope = 0.0
@@ -400,7 +412,8 @@ class Rank:
             else:
                 own_slope = float(count * count)
                 slope += count
-            again = sequence.recompute and min(sequence.recompute, count)
+                if self.steady > _MOST_CHUNKS:
+                    self.steady = _MOST_CHUNKS
             shares.append(PrefillShare(sequence, count, own, own_slope, sequence.cached, again))
             tokens += count
             pairs += own
@@ -416,3 +429,26 @@ class Rank:
     def idle(self) -> bool:
         """Whether nothing could run in the next step."""
         return not (self.batch.size or self.chunks)
+
+
+def _promote(queue: deque[Sequence]) -> bool:
+    """Moves the last of a queue before all of lower priority; says whether it is first now."""
+    sequence = queue[-1]
+    place = len(queue) - 1
+    while place and queue[place - 1].priority < sequence.priority:
+        place -= 1
+    if place < len(queue) - 1:
+        queue.pop()
+        queue.insert(place, sequence)
+    return place == 0
+
+
+def _add_chunk(
+    chunks: list[tuple[Sequence, int, bool, int]], sequence: Sequence, budget: int
+) -> int:
+    """Adds what of a prompt a step of ``budget`` more tokens computes; returns its tokens."""
+    left = sequence.left
+    tokens = left if left <= budget else budget
+    recompute = sequence.recompute
+    chunks.append((sequence, tokens, left <= budget, recompute and min(recompute, tokens)))
+    return tokens

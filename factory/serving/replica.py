@@ -36,6 +36,9 @@ class Owner(Protocol):
     def finished(self, sequence: Sequence, now_s: float) -> None:
         """The sequence has all its tokens; it has left its batch but still holds its blocks."""
 
+    def room(self, rank: Rank, now_s: float) -> None:
+        """A rank for which prefilled sequences wait has been through a boundary."""
+
 
 class Replica:
     """One model instance (see the module).
@@ -46,7 +49,7 @@ class Replica:
         ranks: Its ranks.
         model: How long steps take.
         meter: Its account.
-        watts: Draw of one GPU from (segment, clock).
+        watts: Draw of one GPU from (segment, clock, step of the segment).
         idle_watts: Draw of one GPU that has the model loaded and does nothing.
         clock: The pool's own clock, as a ratio of the nominal one.
         stepwise: One event per step instead of one per leap.
@@ -58,10 +61,13 @@ class Replica:
         "_held",
         "_idle_state",
         "_inside",
+        "_kernel",
+        "_middle",
         "_rest",
         "_shares",
         "_size",
         "_stale",
+        "_steady",
         "_stepwise",
         "_tenants",
         "_watts",
@@ -91,11 +97,12 @@ class Replica:
         ranks: list[Rank],
         model: StepModel,
         meter: Meter,
-        watts: Callable[[Segment, float], float],
+        watts: Callable[[Segment, float, float], float],
         idle_watts: float,
         clock: float,
         stepwise: bool,
     ) -> None:
+        self._kernel = kernel
         self.name = name
         self.ranks = ranks
         self.model = model
@@ -120,6 +127,8 @@ class Replica:
         self._stepwise = stepwise
         self._inside = False
         self._stale = False
+        self._steady = ENDLESS
+        self._middle = 0.0
         self._rest = 1.0
         self._idle_state = STATE_IDLE
         self._busy = False
@@ -140,11 +149,11 @@ class Replica:
         return self.step if leap is None else leap.step + self.target
 
     def next_step(self, now_s: float) -> int:
-        """Index of the first step that has not begun at ``now_s``."""
+        """Index of the step after the one in progress at ``now_s``, or after the next one."""
         leap = self.leap
         if leap is None or self._inside:
-            return self.step
-        return leap.step + leap.segment.steps_by(leap.anchor_s, now_s) + 1
+            return self.step + 1
+        return leap.step + self._next_boundary(leap, now_s)
 
     def poke(self, now_s: float) -> None:
         """Something came for the next step boundary; an idle replica starts at once."""
@@ -159,13 +168,34 @@ class Replica:
                 if rank.ready:
                     self._join(rank)
                 rank.compose()
+                if rank.unreserved:
+                    self.owner.room(rank, now_s)
             self._plan(now_s)
             self._inside = False
             return
-        k = leap.segment.steps_by(leap.anchor_s, now_s) + 1
+        k = self._next_boundary(leap, now_s)
         if k < self.target:
             self.target = k
             self.timer.set(leap.anchor_s + leap.segment.elapsed(k))
+
+    def _next_boundary(self, leap: Leap, now_s: float) -> int:
+        """The first boundary that is still to come at ``now_s``.
+
+        One of this very instant is, if its event would come after the one that fires now.
+        """
+        k = leap.segment.steps_by(leap.anchor_s, now_s)
+        if (
+            k > self.k
+            and self._kernel.order < self.timer.order
+            and leap.anchor_s + leap.segment.elapsed(k) == now_s
+        ):
+            return k
+        return k + 1
+
+    def shorten(self, now_s: float) -> None:
+        """Blocks have been taken that the current leap may have counted on: look again soon."""
+        if self.leap is not None:
+            self.poke(now_s)
 
     def touch(self) -> None:
         """Brings the account to the boundary being worked at: the batch is about to change."""
@@ -227,6 +257,8 @@ class Replica:
                 changed = True
             if rank.compose():
                 changed = True
+            if rank.unreserved:
+                self.owner.room(rank, now_s)
         if changed or self._stale or self.k >= leap.segment.steps:
             self._plan(now_s)
         else:
@@ -255,11 +287,18 @@ class Replica:
         shares: list[PrefillShare] = []
         busy = False
         size = 0
+        steady = chunks = ENDLESS
         for rank in self.ranks:
             if rank.fill(shares):
                 busy = True
                 size += rank.work.decode
+                if rank.steady < steady:
+                    steady = rank.steady
+                if rank.chunk_steps < chunks:
+                    chunks = rank.chunk_steps
         self._size = size
+        self._steady = steady
+        self._middle = 0.5 * (min(chunks, steady) - 1) if 1 < chunks < ENDLESS else 0.0
         self._busy = busy
         self._held = False
         if not busy:
@@ -288,14 +327,16 @@ class Replica:
         self.clock = clock
         self._rest = rest
         segment = self.model.plan(self._works, clock, ENDLESS)
+        if segment.steps > self._steady:
+            segment.steps = self._steady
         if self.budget is None:
-            watts = self._watts(segment, clock)
+            watts = self._watts(segment, clock, self._middle)
         else:
             watts = self.watts_at(clock) / self.meter.gpus
         uncapped = 1.0
         if clock < self.nominal_clock:
             full = self.model.plan(self._works, self.nominal_clock, ENDLESS)
-            uncapped = full.base_s / segment.base_s
+            uncapped = full.base_s / segment.base_s if segment.base_s else 1.0
         if rest < 1.0:
             segment = _scaled(segment, rest)
         self.k = 0
@@ -346,7 +387,7 @@ class Replica:
         watts = self._draws.get(clock)
         if watts is None:
             segment = self.model.plan(self._works, clock, ENDLESS)
-            watts = self._draws[clock] = self._watts(segment, clock)
+            watts = self._draws[clock] = self._watts(segment, clock, self._middle)
         return watts * self.meter.gpus
 
     def resume(self, now_s: float) -> None:
@@ -360,10 +401,17 @@ class Replica:
         if leap is None or clock == self.clock:
             self.clock = clock
             return
-        segment = leap.segment
-        if leap.anchor_s + segment.elapsed(self.target) <= now_s:
+        if self._inside:
             self.clock = clock
             self._stale = True
+            return
+        boundary = self._next_boundary(leap, now_s)
+        boundary_s = leap.anchor_s + leap.segment.elapsed(boundary)
+        if boundary_s <= now_s:
+            self.clock = clock
+            self._stale = True
+            self.target = boundary
+            self.timer.set(boundary_s)
             return
         k, part = _position(leap, now_s)
         self._advance(k - self.k)

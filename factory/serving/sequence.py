@@ -17,6 +17,7 @@ class Sequence:
 
     Attributes:
         request: The demand. Routers and schedulers never read its ``output_tokens``.
+        priority: Of its tenant; higher goes first.
         limit: Output tokens after which the sequence ends, tokens.
         prefill_rank, decode_rank: Where it is served; None until chosen.
         left: Prompt tokens (and, after a preemption, generated ones) still to compute, tokens.
@@ -61,6 +62,7 @@ class Sequence:
         "prefill_private",
         "prefill_rank",
         "prefill_start_s",
+        "priority",
         "private",
         "recompute",
         "recomputed_tokens",
@@ -71,9 +73,10 @@ class Sequence:
         "transfer_start_s",
     )
 
-    def __init__(self, request: Request, limit: int) -> None:
+    def __init__(self, request: Request, limit: int, priority: int) -> None:
         self.request = request
         self.limit = limit
+        self.priority = priority
         self.prefill_rank: Rank | None = None
         self.decode_rank: Rank | None = None
         self.left = request.input_tokens

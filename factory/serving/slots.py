@@ -11,7 +11,8 @@ class Slots:
     Attributes:
         count: Number of slots.
         requests: Requests waiting or running, or on their way to it.
-        prefill_tokens: Prompt tokens assigned to it and not computed yet.
+        prefill_tokens: Prompt tokens to compute of the requests assigned to it whose prompt is not
+            done; the whole of it until then, as an engine reports the end of a prefill and no less.
         kv_tokens: Prompt tokens of the requests assigned to it, a measure of the KV in use.
     """
 

@@ -36,9 +36,8 @@ _NODE_FACILITY = 0
 def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: float) -> float:
     """End of the measured interval, seconds; infinite while the run has yet to show it.
 
-    It is the window's edge after the arrivals end: after ``duration_s`` where that is given, after
-    the last arrival of an open loop, and at the end of the run for a closed loop of so many
-    requests.
+    With ``duration_s`` it is the last window's edge up to that. Without, it is the edge after the
+    last arrival of an open loop, and the end of the run for a closed loop of so many requests.
 
     Args:
         scenario: The scenario.
@@ -48,8 +47,8 @@ def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: floa
     run = scenario.run
     window_s = run.window_s
     if run.duration_s is not None:
-        whole = math.ceil(run.duration_s / window_s - 1e-9) * window_s
-        return whole if last_arrival_s is None else min(whole, max(end_s, run.duration_s))
+        windows = math.floor(run.duration_s / window_s + 1e-9)
+        return windows * window_s if windows else run.duration_s
     if last_arrival_s is None:
         return math.inf
     loads = [tenant.load for tenant in scenario.workload.tenants if tenant.load is not None]
@@ -76,8 +75,7 @@ def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
         gpus = place.pool.gpus
         other_w = _other_w_per_gpu(plant, place.racks[0]) * gpus
         reference = pool.reference
-        for index, span in enumerate(spans):
-            row = pool.windows.row(index)
+        for index, (span, row) in enumerate(zip(spans, pool.windows.fold(len(spans)), strict=True)):
             reference_gpu_s = (
                 row[COMPUTED] * reference.input_computed_gpu_s
                 + row[CACHED] * reference.input_cached_gpu_s
@@ -125,8 +123,7 @@ def _tenants(plant: Plant, tables: RunTables, count: int) -> None:
     append = tables.appender("fact_tenant_intervals")
     deployments = plant.tenant_deployments
     for tenant, windows in enumerate(plant.tenants):
-        for index in range(count):
-            row = windows.row(index)
+        for index, row in enumerate(windows.fold(count)):
             append(
                 (
                     deployments[tenant],
@@ -154,27 +151,26 @@ def _power(plant: Plant, tables: RunTables, spans: list[float], end_s: float) ->
         total = watts if total is None else total + watts
         peaks = _peaks(watts, len(spans), window_s)
         budget_w = math.nan if rack.budget is None else rack.budget.budget_w
-        for index, span in enumerate(spans):
-            row = rack.windows.row(index)
+        for index, (span, row) in enumerate(zip(spans, rack.windows.fold(len(spans)), strict=True)):
             gpu_j = row[0] + rack.spare_w * span
             it_j = gpu_j + rack.other_w * span
             facility[index] += (gpu_j, it_j)
-            rows.append((number + 1, index, gpu_j, it_j, peaks[index], budget_w, row[1]))
+            peak_w = max(peaks[index], it_j / span) if span else 0.0
+            rows.append((number + 1, index, gpu_j, it_j, peak_w, budget_w, row[1]))
     assert total is not None
     peaks = _peaks(total, len(spans), window_s)
     for index in range(len(spans)):
         gpu_j, it_j = facility[index].tolist()
-        append((_NODE_FACILITY, index, gpu_j, it_j, peaks[index], math.nan, 0.0))
+        peak_w = max(peaks[index], it_j / spans[index]) if spans[index] else 0.0
+        append((_NODE_FACILITY, index, gpu_j, it_j, peak_w, math.nan, 0.0))
     for values in rows:
         append(values)
 
 
 def _peaks(watts: NDArray[np.float64], count: int, window_s: float) -> list[float]:
-    """Highest one-second mean of each window; a second belongs to the window in which it begins."""
+    """Highest one-second mean in each window, of the seconds that it overlaps; 0 for none."""
     peaks = []
     for index in range(count):
-        first = math.ceil(index * window_s)
-        last = max(math.ceil((index + 1) * window_s), first + 1)
-        seconds = watts[first:last]
-        peaks.append(float(seconds.max()) if len(seconds) else float(watts[-1]))
+        seconds = watts[math.floor(index * window_s) : math.ceil((index + 1) * window_s)]
+        peaks.append(float(seconds.max()) if len(seconds) else 0.0)
     return peaks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from factory.facility import Placement, PoolNeed, place
+from factory.facility import Placement, PoolNeed, Shelf, place
 from factory.records.batch import CodeTables, Limits
 from factory.scenario import Catalog, Pool, Scenario
 
@@ -66,7 +66,13 @@ class Layout:
 def placed(scenario: Scenario, catalog: Catalog) -> Placement:
     """Which rack each replica of a scenario stands in."""
     racks = scenario.facility.racks
-    groups = [(group.count, catalog.systems[group.system].gpus_per_rack) for group in racks]
+    systems = [catalog.systems[group.system] for group in racks]
+    groups = [
+        Shelf(
+            group.count, system.gpus_per_rack, min(system.nvlink_domain_gpus, system.gpus_per_rack)
+        )
+        for group, system in zip(racks, systems, strict=True)
+    ]
     numbers = {group.name: number for number, group in enumerate(racks)}
     needs = [
         PoolNeed(numbers[pool.racks], pool.replicas, pool.gpus_per_replica)

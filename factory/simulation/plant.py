@@ -158,15 +158,22 @@ def _noting(note: Callable[[Row], None], subject: str) -> Callable[[float, str, 
     return row
 
 
-def segment_watts(gpu: GpuSpec, model: StepModel) -> Callable[[Segment, float], float]:
-    """The draw of one GPU, the mean over the replica's, from (segment, clock), watts.
+def segment_watts(gpu: GpuSpec, model: StepModel) -> Callable[[Segment, float, float], float]:
+    """The draw of one GPU, the mean over the replica's, watts.
 
-    A segment's power is that of its first step.
+    Its arguments are a segment, the clock, and which step of the segment is meant.
     """
     law = power_law(gpu, model.peak_flops, model.peak_hbm)
 
-    def watts(segment: Segment, clock: float) -> float:
-        return law(segment.base_s, segment.flops, segment.hbm_bytes, clock)
+    def watts(segment: Segment, clock: float, step: float) -> float:
+        if not step:
+            return law(segment.base_s, segment.flops, segment.hbm_bytes, clock)
+        return law(
+            segment.base_s + segment.slope_s * step,
+            segment.flops + segment.flops_slope * step,
+            segment.hbm_bytes + segment.hbm_slope * step,
+            clock,
+        )
 
     return watts
 
@@ -202,29 +209,39 @@ class _Builder:
         built = [self.pool(place) for place in self.places]
         pools.extend(meter for meter, _ in built)
         sides = {meter.place.pool.role: side for meter, side in built}
-        capacities = {meter.place.pool.role: meter.kv_capacity_tokens for meter, _ in built}
+        block = self.block_size
+        capacities = {
+            meter.place.pool.role: meter.kv_capacity_tokens // block * block for meter, _ in built
+        }
         entry = sides.get("prefill") or sides["aggregated"]
         decode = sides.get("decode")
-        prompt_limit = capacities.get("prefill") or capacities["aggregated"]
+        prompt_limit = capacities["prefill" if "prefill" in capacities else "aggregated"]
         model = self.catalog.models[self.section.model]
         lengths = [place.pool.engine.max_model_len or model.max_context for place in self.places]
-        model_len = min(*lengths, capacities.get("decode") or prompt_limit)
+        model_len = min(*lengths, capacities.get("decode", prompt_limit))
         levels = [
             ServiceLevel(limit.ttft_s, limit.itl_s, limit.e2e_s)
             for limit in self.layout.codes.tenant_limits
         ]
+        priorities = [tenant.priority for tenant in self.scenario.workload.tenants]
         memory = build_memory(self.places[0].pool, self.section, self.catalog, self.scenario)
         pool = self.places[0].pool
         kv_bytes = memory.kv_bytes_per_token * pool.parallel.pp
         if model.attention != "mla":
             kv_bytes *= min(pool.parallel.tp, model.kv_heads)
         deployment = Deployment(
-            entry, decode, prompt_limit, model_len, kv_bytes, levels, self.tenants, write,
-            intake.left,
+            entry, decode, prompt_limit, model_len, kv_bytes, levels, priorities, self.tenants,
+            write, intake.left,
         )  # fmt: skip
         if decode is not None:
             latency_s = self.section.kv_transfer.latency_ms * 1e-3
-            deployment.fabric = Fabric(self.kernel, self.number, latency_s, deployment.arrived)
+            rank_gpus = min(
+                place.pool.gpus_per_replica // place.pool.parallel.dp for place in self.places
+            )
+            most = self.bandwidth_gb_s() * _GB * rank_gpus
+            deployment.fabric = Fabric(
+                self.kernel, self.number, latency_s, most, deployment.arrived
+            )
         for meter, _ in built:
             for replica in meter.replicas:
                 replica.owner = deployment

@@ -1,14 +1,17 @@
-"""What is wrong with a scenario that only its step models, memory and places can tell."""
+"""What is wrong with a scenario that only its step models, memory, places and files can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
-from factory.errors import Problem
+from factory.errors import InputError, Problem, ScenarioError
 from factory.performance import build_memory
 from factory.power import gpu_watts
-from factory.scenario import Catalog, Deployment, Pool, Scenario, locate
+from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
+from factory.scenario.demand import TraceFormat
 from factory.simulation.names import placed
+from factory.workload import build as build_workload
 
 
 def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
@@ -20,6 +23,7 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
     """
     problems = [*_memory(scenario, catalog), *_places(scenario, catalog)]
     problems += [*_roles(scenario), *_budgets(scenario, catalog), *_cells(scenario)]
+    problems += missing_files(scenario) or _trace(scenario, catalog)
     return [
         Problem(p.path, p.message, p.got, p.allowed, p.nearest, locate(scenario, p.path))
         for p in problems
@@ -69,7 +73,8 @@ def _places(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
         if missing:
             message = (
                 f"{missing} of {pool.replicas} replicas of {pool.gpus_per_replica} GPUs find no "
-                f"rack of group {pool.racks} with that many free: a replica stands in one rack"
+                f"rack of group {pool.racks} with that many free: in one NVLink domain, or in "
+                "whole ones"
             )
             yield Problem(f"{path}.replicas", message, pool.replicas)
 
@@ -107,6 +112,22 @@ def _budgets(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             )
             allowed = f"at least {need_kw:.1f}"
             yield Problem(f"facility.racks[{number}].budget_kw", message, group.budget_kw, allowed)
+
+
+def _trace(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """A trace of which not even the first request can be read is probably of another format."""
+    trace = scenario.workload.trace
+    if trace is None:
+        return
+    sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
+    try:
+        next(iter(build_workload(scenario, catalog, sizes).start()), None)
+    except ScenarioError as error:
+        yield from error.problems
+    except InputError as error:
+        message = f"the first request cannot be read as this: {error}"
+        allowed = ", ".join(get_args(TraceFormat))
+        yield Problem("workload.trace.format", message, trace.format, allowed)
 
 
 def _cells(scenario: Scenario) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.economics import summarize
-from factory.errors import ScenarioError
+from factory.errors import RunError, ScenarioError
 from factory.kernel import Kernel
 from factory.records.batch import RunConstants
 from factory.records.run_directory import RunDirectory, run_id
@@ -110,6 +110,7 @@ def simulate(
         end_s = drive(scenario, plant, kernel, tables.maybe_flush, progress, began)
         cpu = time.process_time() - cpu
         measured_to_s = measured_until(scenario, plant.intake.last_s, end_s)
+        _require_measured(plant, constants.measured_from_s, measured_to_s, run.drain)
         tables.end_measured(measured_to_s)
         write_facts(plant, tables, end_s)
         write_dimensions(scenario, known, plant, tables, version, kernel.fired, end_s)
@@ -169,7 +170,7 @@ def drive(
         if was_enabled:
             gc.enable()
     flush()
-    end_s = kernel.now
+    end_s = kernel.acted_s
     if run.duration_s is not None:
         end_s = max(end_s, run.duration_s) if run.drain else run.duration_s
     for pool in plant.pools:
@@ -181,6 +182,22 @@ def drive(
     for deployment in plant.deployments:
         deployment.close()
     return end_s
+
+
+def _require_measured(plant: Plant, from_s: float, to_s: float, drain: bool) -> None:
+    """Refuses a run that measured nothing, or that stopped with requests inside.
+
+    Raises:
+        RunError: It is such a run.
+    """
+    stuck = sum(len(deployment.inside) for deployment in plant.deployments)
+    if drain and stuck:
+        raise RunError(f"{stuck} requests never finished: a defect of the simulator, please report")
+    if from_s >= to_s > 0.0:
+        raise RunError(
+            f"nothing was measured: the run's load ended at {to_s:g} s, within the warm-up "
+            f"(run.warmup_s, {from_s:g} s in whole windows); make it shorter or the run longer"
+        )
 
 
 def _version() -> str:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 Data = dict[str, Any]
 
-RACK_GPUS = 32
-BUDGETS_KW = (16.7, 17.5, 19.0, 22.0, 26.0)
-"""An HGX H100 rack of 32 GPUs draws 16.64 kW with models loaded and idle, 35.2 kW at most."""
+RACK_GPUS, IDLE_KW, LOWEST_KW = 32, 16.64, 0.505
+"""An HGX H100 rack: its GPUs, its draw with models loaded and idle, and what one GPU at work at
+the lowest clock can add to that."""
 
 POLICIES = ("random", "round_robin", "least_loaded", "kv_aware")
 
@@ -30,7 +30,9 @@ def step_models(draw: st.DrawFn) -> Data:
     if draw(st.booleans()):
         return {"kind": "roofline"}
     base, per_seq, per_token = draw(
-        st.sampled_from([(10, 0, 0), (10, 1, 0), (10, 0, 0.5), (8, 1, 0.25), (0, 2, 1), (7.3, 0, 0)])
+        st.sampled_from(
+            [(10, 0, 0), (10, 1, 0), (10, 0, 0.5), (8, 1, 0.25), (0, 2, 1), (7.3, 0, 0)]
+        )
     )
     return {
         "kind": "fixed",
@@ -41,14 +43,14 @@ def step_models(draw: st.DrawFn) -> Data:
 
 
 @st.composite
-def engines(draw: st.DrawFn, block: int) -> Data:
+def engines(draw: st.DrawFn, capped: bool) -> Data:
     """Engine limits that are felt: few sequences, little KV, chunks of a few tokens."""
     seqs = draw(st.sampled_from([1, 2, 3, 4, 6, 9]))
     engine: Data = {
         "max_num_seqs": seqs,
         "max_num_batched_tokens": max(seqs, draw(st.sampled_from([1, 7, 16, 40, 400]))),
         "enable_prefix_caching": draw(st.booleans()),
-        "step_model": draw(step_models()),
+        "step_model": {"kind": "roofline"} if capped else draw(step_models()),
         "kv_capacity_tokens": draw(st.sampled_from([96, 112, 144, 208, 304, 1008, 48])),
     }
     if draw(st.sampled_from([False] * 7 + [True])):
@@ -65,26 +67,25 @@ def _router(draw: st.DrawFn) -> Data:
 
 
 @st.composite
-def deployments(draw: st.DrawFn, name: str) -> Data:
-    """A deployment of an 8B model: aggregated, or prefill and decode."""
+def deployments(draw: st.DrawFn, name: str, capped: bool) -> Data:
+    """A deployment of an 8B model, aggregated or prefill and decode; many in a rack if capped."""
     block = draw(st.sampled_from([1, 4, 16]))
     roles = draw(st.sampled_from([("aggregated",), ("prefill", "decode")]))
-    pools = []
-    for role in roles:
-        pools.append(
-            {
-                "name": f"{name}-{role}",
-                "role": role,
-                "racks": "r",
-                "replicas": draw(st.integers(1, 3)),
-                "parallel": {
-                    "tp": draw(st.sampled_from([1, 4])),
-                    "dp": draw(st.sampled_from([1, 1, 2, 3, 8])),
-                },
-                "clock_ratio": draw(st.sampled_from([1.0, 1.0, 0.7])),
-                "engine": draw(engines(block)),
-            }
-        )
+    pools = [
+        {
+            "name": f"{name}-{role}",
+            "role": role,
+            "racks": "r",
+            "replicas": draw(st.sampled_from([3, 4, 6] if capped else [1, 2, 3])),
+            "parallel": {
+                "tp": draw(st.sampled_from([1, 4])),
+                "dp": draw(st.sampled_from([1, 2] if capped else [1, 1, 2, 3, 8])),
+            },
+            "clock_ratio": draw(st.sampled_from([1.0, 1.0, 0.7])),
+            "engine": draw(engines(capped)),
+        }
+        for role in roles
+    ]
     made: Data = {
         "name": name,
         "model": "llama-3.1-8b",
@@ -144,8 +145,9 @@ def scenarios(draw: st.DrawFn, budget: bool | None = None) -> Data:
         draw: Given by Hypothesis.
         budget: Whether the rack has a power budget; by default sometimes.
     """
+    capped = draw(st.booleans()) if budget is None else budget
     names = [f"d{i}" for i in range(draw(st.sampled_from([1, 1, 2])))]
-    made = [draw(deployments(name)) for name in names]
+    made = [draw(deployments(name, capped)) for name in names]
     run: Data = {
         "requests": draw(st.sampled_from([10, 40, 3, 25, 80])),
         "window_s": draw(st.sampled_from([0.05, 0.37, 1.0, 60.0])),
@@ -154,14 +156,18 @@ def scenarios(draw: st.DrawFn, budget: bool | None = None) -> Data:
     if draw(st.booleans()):
         run["duration_s"] = draw(st.sampled_from([0.3, 0.5, 1.7]))
         run["drain"] = draw(st.booleans())
-    used = sum(
-        pool["replicas"] * pool["parallel"]["dp"] * pool["parallel"]["tp"]
-        for deployment in made
-        for pool in deployment["pools"]
-    )
-    rack: Data = {"name": "r", "system": "hgx-h100", "count": 1 + 2 * used // RACK_GPUS}
-    if budget or (budget is None and draw(st.booleans())):
-        rack["budget_kw"] = draw(st.sampled_from(BUDGETS_KW))
+        run["window_s"] = min(run["window_s"], run["duration_s"])
+    pools = [pool for deployment in made for pool in deployment["pools"]]
+    gpus = [pool["parallel"]["dp"] * pool["parallel"]["tp"] for pool in pools]
+    used = sum(each * pool["replicas"] for each, pool in zip(gpus, pools, strict=True))
+    rack: Data = {
+        "name": "r",
+        "system": "hgx-h100",
+        "count": 1 + (used if capped else 2 * used) // RACK_GPUS,
+    }
+    if capped:
+        share = draw(st.sampled_from([1.0, 1.15, 1.3, 1.7]))
+        rack["budget_kw"] = IDLE_KW + LOWEST_KW * max(gpus) * share
     classes = [draw(tenants(f"t{i}", names)) for i in range(draw(st.integers(1, 3)))]
     return {
         "name": "invented",

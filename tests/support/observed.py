@@ -7,25 +7,54 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from factory.errors import ScenarioError
 from factory.kernel import Kernel
 from factory.scenario import Scenario, catalog, load
 from factory.simulation.plant import Plant, assemble
+from factory.simulation.preflight import preflight
 from factory.simulation.run import drive
 from factory.workload import build
 
 COLUMNS = (
-    "request root attempt session turn parent deployment tenant prefill_replica prefill_rank "
-    "decode_replica decode_rank outcome arrival_s prefill_start_s prefill_end_s first_token_s "
-    "completion_s input_tokens computed recomputed cached requested_output_tokens output_tokens "
-    "preemptions transfer_bytes transfer_s gpu_s_computed gpu_s_cached gpu_s_output "
-    "energy_input_j energy_output_j"
-).split()
+    "request",
+    "root",
+    "attempt",
+    "session",
+    "turn",
+    "parent",
+    "deployment",
+    "tenant",
+    "prefill_replica",
+    "prefill_rank",
+    "decode_replica",
+    "decode_rank",
+    "outcome",
+    "arrival_s",
+    "prefill_start_s",
+    "prefill_end_s",
+    "first_token_s",
+    "completion_s",
+    "input_tokens",
+    "computed",
+    "recomputed",
+    "cached",
+    "requested_output_tokens",
+    "output_tokens",
+    "preemptions",
+    "transfer_bytes",
+    "transfer_s",
+    "gpu_s_computed",
+    "gpu_s_cached",
+    "gpu_s_output",
+    "energy_input_j",
+    "energy_output_j",
+)
 """The raw columns of fact_requests, in the order in which the engine writes them."""
 
 Row = tuple[Any, ...]
 
 
-class Endless(AssertionError):
+class EndlessError(AssertionError):
     """A run fired more events than any run of its size should."""
 
 
@@ -36,10 +65,12 @@ class BoundedKernel(Kernel):
         super().__init__()
         self.most = most
 
-    def step(self) -> None:
-        super().step()
+    def run_events(self, most: int, until_s: float) -> bool:
+        """Fires up to ``most`` events, as the kernel does."""
+        more = super().run_events(most, until_s)
         if self.fired > self.most:
-            raise Endless(f"{self.fired} events by {self.now} s")
+            raise EndlessError(f"{self.fired} events by {self.now} s")
+        return more
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +107,14 @@ def observe(scenario: Scenario | Mapping[str, Any], most: int = 2_000_000) -> Ob
     Args:
         scenario: Loaded, or plain data to load.
         most: Events after which it is taken for endless.
+
+    Raises:
+        ScenarioError: If it cannot be run.
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario)
+    problems = preflight(made, catalog())
+    if problems:
+        raise ScenarioError(problems)
     rows: list[Row] = []
     kernel = BoundedKernel(most)
     plant = prepare(made, kernel, rows)
