@@ -25,9 +25,10 @@ def closed(
     requests: int, concurrency: int, dp: int = 1, input_tokens: int = 1024, output_tokens: int = 128
 ) -> dict[str, Any]:
     """A closed loop on one aggregated replica, lengths uniform in [0.8, 1] of nominal."""
+    system = "hgx-h200" if dp < 64 else "gb200-nvl72"
     return {
         "name": f"closed-{concurrency}",
-        "facility": {"racks": [{"name": "rack", "system": "hgx-h200" if dp < 64 else "gb200-nvl72"}]},
+        "facility": {"racks": [{"name": "rack", "system": system}]},
         "deployments": [
             {
                 "name": "one",

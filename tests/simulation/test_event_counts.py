@@ -1,4 +1,4 @@
-"""Speed is held by counted events: at most six per request on the shipped disaggregated scenarios."""
+"""Speed is held by counted events: at most six per request on the shipped split scenarios."""
 
 from pathlib import Path
 
