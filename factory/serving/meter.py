@@ -204,7 +204,13 @@ class Meter:
         joules = watts * seconds * gpus
         row[ENERGY] += joules
         self._rack_row[0] += joules
-        self._bins.add(self.until_s, end_s, watts * gpus)
+        start_s = self.until_s
+        second = int(start_s)
+        joules_by_second = self._bins.joules
+        if end_s < second + 1 and second < len(joules_by_second):
+            joules_by_second[second] += watts * gpus * (end_s - start_s)
+        else:
+            self._bins.add(start_s, end_s, watts * gpus)
         row[STEPS] += steps
         if k0 == 0 and leap.part == 0.0:
             row[LEAPS] += 1.0

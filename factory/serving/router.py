@@ -93,7 +93,11 @@ class KvAware:
         saved = overlap_weight * self._block
         for slot, hit in self._index.match(blocks).items():
             cost[slot] -= saved * hit
-        self._last = slot = next_least(cost, self._last)
+        least = min(cost)
+        slot = cost.index(least)
+        if slot <= self._last and cost.count(least) > 1:
+            slot = next_least(cost, self._last)
+        self._last = slot
         return slot
 
 

@@ -230,6 +230,8 @@ def test_a_retry_counts_once(tmp_path: Path) -> None:
         "offered": 5,
         "completed": 5,
         "good": 4,
+        "truncated": 0,
+        "rejected": 1,
         "attainment_ratio": 4 / 5,
     }
     assert summary["attainment"]["agent"]["attainment_ratio"] == 1.0
@@ -239,3 +241,21 @@ def test_a_retry_counts_once(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no run directory"):
         summarize(tmp_path)
+
+
+def test_cut_and_refused_requests_are_counted(tmp_path: Path) -> None:
+    def cut(streams: dict, _: dict) -> None:
+        for row in (0, 4):  # one of the warm-up, one measured
+            values = list(streams["fact_requests"][row])
+            values[22] += 5
+            streams["fact_requests"][row] = tuple(values)
+
+    run = by_hand.write(tmp_path / "run", cut)
+    summary = summarize(run)
+    assert (summary["truncated"], summary["rejected"]) == (2, 1)
+    assert (summary["measured"]["truncated"], summary["measured"]["rejected"]) == (1, 1)
+    answer = query(
+        run, "SELECT sum(truncated), sum(requests) FILTER (outcome = 'rejected') "
+        "FROM v_tenant_outcomes"
+    )  # fmt: skip
+    assert answer.rows == [(1.0, 1.0)]

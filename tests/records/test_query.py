@@ -11,7 +11,7 @@ import hand_made_run as by_hand
 import pytest
 
 from factory.errors import InputError
-from factory.records.query import query
+from factory.records.query import connect, query
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,42 @@ def test_instants_are_utc(run: Path) -> None:
     assert answer.rows[0][0] == datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
-def test_a_statement_without_an_answer(run: Path) -> None:
-    assert query(run, "CREATE TEMP TABLE t (a INTEGER)").rows == []
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("", "must be one statement, got none"),
+        ("-- nothing", "must be one statement, got none"),
+        ("SELECT 1; SELECT 2", "got 2 statements"),
+        ("CREATE TEMP TABLE t (a INTEGER)", "must read only.*got CREATE"),
+        ("COPY fact_runs TO 'out.csv'", "must read only.*got COPY"),
+        ("EXPLAIN ANALYZE COPY fact_runs TO 'out.csv'", "must read only.*got EXPLAIN"),
+        ("SET enable_external_access = true", "must read only.*got SET"),
+        ("FROM '{run}/run.json'", "Cannot access file"),
+        ("FROM read_text('{run}/views.sql')", "Cannot access file"),
+    ],
+)
+def test_a_query_reads_the_tables_and_nothing_else(run: Path, sql: str, words: str) -> None:
+    where = str(run).replace("'", "''")
+    with pytest.raises(InputError, match=words):
+        query(run, sql.format(run=where))
+    assert not Path("out.csv").exists()
+
+
+def test_a_connection_is_locked(run: Path) -> None:
+    connection = connect(run)
+    with pytest.raises(duckdb.Error):
+        connection.execute(f"COPY fact_runs TO '{run.name}.csv'")
+    with pytest.raises(duckdb.Error):
+        connection.execute("SET enable_external_access = true")
+    connection.close()
+
+
+def test_rows_are_cut_at_a_limit_in_the_order_of_the_query(run: Path) -> None:
+    sql = "SELECT request_id FROM fact_requests ORDER BY request_id DESC"
+    cut = query(run, sql, 2)
+    assert cut.rows == query(run, sql).rows[:2]
+    assert cut.is_cut
+    assert not query(run, sql, 6).is_cut
 
 
 def test_what_is_wrong_is_told(run: Path, tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from factory.errors import InputError, RunError
 from factory.records.parquet import TableFile
-from factory.records.run_directory import RunDirectory, read_manifest, run_id, sha256
+from factory.records.run_directory import (
+    RunDirectory,
+    changed_tables,
+    read_manifest,
+    run_id,
+    sha256,
+)
 from factory.records.schema import SCHEMA
 
 
@@ -81,6 +87,33 @@ def test_two_writers_of_one_run(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no run directory"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (None, "run.json: must list the run's tables"),
+        ([], "run.json: must list the run's tables"),
+        ({"dim_models": {"rows": 1}}, r"run.json: tables\.dim_models\.sha256: is missing"),
+        ({"dim_models": "x"}, r"run.json: tables\.dim_models\.sha256: is missing"),
+    ],
+)
+def test_a_manifest_must_say_what_the_tables_were(
+    tmp_path: Path, tables: object, words: str
+) -> None:
+    run = by_hand.write(tmp_path / "run")
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**manifest, "tables": tables}))
+    with pytest.raises(InputError, match=words):
+        read_manifest(run)
+
+
+def test_tables_that_changed_are_named(tmp_path: Path) -> None:
+    run = by_hand.write(tmp_path / "run")
+    assert changed_tables(run) == []
+    (run / "tables" / "dim_models.parquet").write_bytes(b"edited")
+    (run / "tables" / "fact_events.parquet").unlink()
+    assert changed_tables(run) == ["fact_events", "dim_models"]
 
 
 def test_a_full_disk_is_named() -> None:

@@ -68,8 +68,15 @@ def test_no_exponent_is_shown(value: float) -> None:
 
 
 def test_latencies_share_a_unit() -> None:
-    assert figures.milliseconds((89.4, 480.0, 1212.0)) == "89.4 / 480 / 1,210 ms"
+    assert figures.milliseconds((89.4, 480.0, 1212.0)) == "89 / 480 / 1,210 ms"
+    assert figures.milliseconds((89.4, 480.0, 912.0)) == "89.4 / 480 / 912 ms"
+    assert figures.milliseconds((0.04, 12.0, 12_300.0)) == "<0.01 / 0.01 / 12.3 s"
     assert figures.milliseconds((4100.0, 9800.0, None)) == "4.10 / 9.80 / – s"
+
+
+@given(st.tuples(*[st.floats(min_value=0, max_value=1e11)] * 3))
+def test_three_latencies_fit_their_column(values: tuple[float, ...]) -> None:
+    assert len(figures.milliseconds(tuple(sorted(values)))) <= 22
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "x", True])

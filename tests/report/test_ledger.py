@@ -35,11 +35,20 @@ def test_grouping_loses_nothing(by_state: dict[str, float]) -> None:
 
 
 @given(shares, st.integers(20, 200))
-def test_a_bar_is_filled_and_shows_every_share(parts: dict[str, float], cells: int) -> None:
+def test_a_bar_is_filled_and_shows_shares_of_half_a_cell(
+    parts: dict[str, float], cells: int
+) -> None:
     given_cells = shared_out(parts, cells)
     assert sum(given_cells.values()) == cells
-    assert set(given_cells) == set(parts)
+    total = sum(parts.values())
+    large = {key for key, part in parts.items() if part / total * cells >= 0.5}
+    assert large <= set(given_cells)
+    assert set(given_cells) - large <= {max(parts, key=lambda key: parts[key])}
     assert min(given_cells.values()) >= 1
+
+
+def test_a_share_that_hardly_is_takes_no_cell() -> None:
+    assert shared_out({"decode": 0.9995, "peers": 0.0005}, 76) == {"decode": 76}
 
 
 def test_a_bar_of_nothing_is_empty() -> None:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from views import figures, odd_views, tenant, view
+from views import figures, odd_views, tenant, timeline, view
 
 from factory.errors import RunError
-from factory.report.model import Figures, RunView
+from factory.report.model import Figures, Power, Rejections, RunView
 from factory.report.page import render_page, write_page
 
 VOID = {"meta", "link", "br", "hr", "path"}
@@ -103,3 +104,23 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(RunError, match="cannot write the page"):
         write_page(view(), tmp_path / "absent" / "report.html")
+
+
+def test_warnings_and_budgets_are_on_the_page() -> None:
+    power = Power(162.0, 148.0, 121.0, 110.0, 1)
+    line = dataclasses.replace(timeline(), budget_kw=121.0)
+    run = view(
+        power=power,
+        timeline=line,
+        truncated=3,
+        rejections=Rejections(40, 33_000),
+        tenants=(tenant(good=370),),
+    )
+    html = render_page(run)
+    assert "40 of 1,000 requests were rejected" in html
+    assert "3 answers were cut short" in html
+    assert "more than the 148 kW contracted" in html
+    assert "racks at their budgets 121 to 121 kW" in html
+    assert "<b>110 kW</b><span>at IT, of 1 rack</span>" in html
+    assert "37% (missed)" in html
+    assert "s-budget" not in render_page(view()).split("</style>")[1]

@@ -7,7 +7,7 @@ from rich.console import Console
 from views import figures, odd_views, tenant, view
 
 from factory.report.lines import deep_lines, service_lines, surface_lines
-from factory.report.model import Figures, Offer, RunView
+from factory.report.model import Figures, Offer, Power, Rejections, RunView
 from factory.report.screen import render
 
 
@@ -42,6 +42,11 @@ def test_surface_stands_above_the_water_line_and_depth_below() -> None:
     assert text.index("PFLOPS per $") < water < text.index("Load factor")
 
 
+def test_counts_say_what_they_count() -> None:
+    line = " ".join(shown(view()).split())
+    assert "1,000 requests in 55 min measured · 1,000 in the whole run" in line
+
+
 def test_the_longest_figures_still_fit_their_columns() -> None:
     run = view(tenants=(tenant("x" * 60),))
     assert "…" not in shown(run)
@@ -62,6 +67,22 @@ def test_unpriced_runs_say_so() -> None:
 def test_an_empty_run_renders() -> None:
     run = view(figures=Figures(), tenants=(), offers=(), pools=(), models=(), timeline=None)
     assert "what binds is not known" in " ".join(shown(run).split())
+
+
+def test_what_went_wrong_is_said_below_the_figures() -> None:
+    run = view(
+        rejections=Rejections(40, 33_000, 12),
+        truncated=3,
+        power=Power(peak_kw=162.0, contracted_kw=148.0),
+        skipped_rows=2,
+    )
+    notes = " ".join(shown(run).split())
+    assert "! 40 of 1,000 requests were rejected, the shortest prompt 33,000 tokens" in notes
+    assert "That ended 12 sessions" in notes
+    assert "! 3 answers were cut short" in notes
+    assert "! The facility drew 162 kW at its peak, more than the 148 kW contracted" in notes
+    assert "! 2 malformed rows of the trace were left out" in notes
+    assert "!" not in shown(view())
 
 
 def test_a_terminal_without_unicode_blocks_gets_letters() -> None:

@@ -6,7 +6,7 @@ import pytest
 from views import figures, pool, tenant, view
 
 from factory.report.binding import binding
-from factory.report.model import Offer
+from factory.report.model import Offer, Power, Rejections, Tenant
 from factory.report.sentence import answer, cautions, support
 
 
@@ -81,3 +81,60 @@ def test_short_and_unfinished_runs_are_flagged() -> None:
     assert "3 requests had not finished" in lines
     assert "Only 15 requests" in lines
     assert "empty start" in lines
+
+
+def test_the_answer_says_who_missed_a_target() -> None:
+    run = view(tenants=(tenant("chat"), tenant("rag", good=890)))
+    assert answer(run).endswith(
+        "; no pool was full, but only 89% of rag's requests were good, target 99.0%."
+    )
+    both = view(tenants=(tenant("chat", good=900), tenant("rag", good=890)))
+    assert answer(both).endswith("target 99.0% (1 more tenant missed theirs).")
+
+
+def late(good: int = 890, **shares: float) -> Tenant:
+    return dataclasses.replace(tenant("rag", good=good), deployment="main", late=shares)
+
+
+@pytest.mark.parametrize(
+    ("shares", "clause"),
+    [
+        ({"itl": 0.1, "ttft": 0.02}, "the ITL limit of rag binds (pool decode 98.0% busy)"),
+        ({"itl": 0.01, "ttft": 0.1}, "the TTFT limit of rag binds (pool prefill 96.0% busy)"),
+    ],
+)
+def test_a_missed_limit_binds_at_a_pool_without_time(shares: dict[str, float], clause: str) -> None:
+    prefill = dataclasses.replace(pool("prefill", busy=0.96, load=0.2), role="prefill")
+    pools = (prefill, pool("decode", busy=0.98, load=0.2))
+    bound = binding(view(pools=pools, tenants=(late(**shares),)))
+    assert (bound.kind, bound.clause) == ("service", clause)
+
+
+def test_a_limit_binds_only_where_it_is_missed_and_the_pool_is_busy() -> None:
+    busy = (pool("decode", busy=0.98, load=0.2),)
+    assert binding(view(pools=busy, tenants=(late(995, itl=0.005),))).kind == "demand"
+    assert binding(view(pools=busy, tenants=(late(itl=0.01),))).kind == "latency"
+    assert binding(view(tenants=(late(itl=0.1),))).kind == "latency"
+    other = dataclasses.replace(late(itl=0.1), deployment="other")
+    assert binding(view(pools=busy, tenants=(other,))).kind == "latency"
+
+
+def test_demand_does_not_bind_where_requests_are_rejected() -> None:
+    run = view(rejections=Rejections(40, 33_000))
+    assert "limits of length bind (4.0% of requests rejected)" in answer(run)
+    assert "demand binds" not in " ".join((answer(run), *support(run)))
+
+
+def test_a_load_factor_above_one_is_explained() -> None:
+    lines = " ".join(cautions(view(figures=figures(load_factor_ratio=1.3))))
+    assert "a reference, not a limit" in lines
+    assert not cautions(view(figures=figures(load_factor_ratio=1.0)))
+
+
+def test_power_within_the_contract_is_not_mentioned() -> None:
+    assert not cautions(view(power=Power(peak_kw=148.0, contracted_kw=148.0)))
+
+
+def test_tables_that_were_edited_are_named() -> None:
+    lines = " ".join(cautions(view(changed_tables=("fact_intervals",))))
+    assert "Not as the run wrote them: fact_intervals" in lines

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hand_made_run as by_hand
 import pytest
 from made_run import HOSTILE, SUMMARY, make_run
 
@@ -55,6 +56,35 @@ def test_the_timeline_adds_pools_up(run_dir: Path) -> None:
     # 5.1 MJ of IT energy in 60 s at PUE 1.25
     assert line.facility_kw == pytest.approx((5100 / 60 * 1.25,) * 4)
     assert line.contracted_kw == 50.0
+
+
+def test_what_was_refused_is_counted_with_what_it_ended(run_dir: Path) -> None:
+    run = load_view(run_dir, SUMMARY)
+    assert (run.rejections.requests, run.rejections.shortest_tokens) == (3, 100)
+    assert run.rejections.sessions == 0  # sessions of one turn end anyway
+    assert run.truncated == 0
+    assert [dict(tenant.late) for tenant in run.tenants] == [{"ttft": 0.0}, {"ttft": 1.0}]
+    assert run.tenants[0].deployment == "main"
+
+
+def test_power_is_held_against_contract_and_budgets(tmp_path: Path, run_dir: Path) -> None:
+    power = load_view(run_dir, SUMMARY).power
+    assert (power.peak_kw, power.contracted_kw) == pytest.approx((90 * 1.25, 50.0))
+    assert (power.budget_kw, power.budgeted_racks) == (None, 0)
+
+    def racks(_: dict, dims: dict) -> None:
+        dims["dim_power_nodes"] = [
+            {"power_node": node, "level": "rack", "gpus": 4, "design_it_kw": 3.2}
+            for node in ("a-0", "b-0")
+        ]
+
+    run = load_view(by_hand.write(tmp_path / "run", racks), {})
+    # Rack b-0 has a budget of 1.7 kW, rack a-0 none: it counts with its design power.
+    assert run.power.budgeted_it_kw == pytest.approx(1.7)
+    assert run.power.budgeted_racks == 1
+    assert run.power.budget_kw == pytest.approx((1.7 + 3.2) * 1.25)
+    assert run.timeline is not None
+    assert run.timeline.budget_kw == run.power.budget_kw
 
 
 def test_names_from_tables_are_escaped_on_the_page(run_dir: Path) -> None:

@@ -214,6 +214,8 @@ def test_a_trace_that_is_not_there_is_found_without_reading():
     (problem,) = missing_files(scenario)
     assert problem.path == "workload.trace.path"
     assert problem.location == "--set workload.trace.path=nowhere.jsonl"
+    assert "--set workload.trace.path=FILE" in problem.message
+    assert "published at github.com/kvcache-ai/Mooncake" in problem.message
     assert missing_files(load("quickstart")) == []
     assert missing_files(load("mooncake-conversation", [f"workload.trace.path={__file__}"])) == []
 

@@ -46,6 +46,7 @@ def test_the_source_is_left_as_it_was(minimal):
         ("=3", "", "must read path=value"),
         ("a..b=3", "", "must read path=value"),
         ("run.seed.x=4", "run.seed", "holds a value"),
+        ("run.seed=", "run.seed", "is given no value; null leaves it out"),
         ("run.seed=[1", "run.seed", "the value is not readable as YAML"),
         ("deployments.chat=1", "deployments", "is a list: name an item, as deployments[0].chat"),
         ("deployments[4].name=x", "deployments", "has 1 items, [4] is none of them"),

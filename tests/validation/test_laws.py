@@ -98,6 +98,30 @@ def test_what_is_allocated_may_fall_short_while_requests_are_in_flight(tmp_path:
     assert broken(by_hand.write(tmp_path / "run", unfinished)) == set()
 
 
+def truncated(**rows: int) -> Callable[[dict, dict], None]:
+    """Asks for more than was delivered in rows of fact_requests, by number: `r3=200`."""
+
+    def change(streams: dict, dims: dict) -> None:
+        for name, asked in rows.items():
+            put("fact_requests", int(name[1:]), 22, asked)(streams, dims)
+
+    return change
+
+
+def test_truncated_answers_end_at_one_limit(tmp_path: Path) -> None:
+    # Prompt and output of the completed rows: 141, 241, 381, 1001 and 156 tokens.
+    assert broken(by_hand.write(tmp_path / "at", truncated(r4=7))) == set()
+    assert broken(by_hand.write(tmp_path / "below", truncated(r3=200))) == {"tokens_of_requests"}
+    apart = by_hand.write(tmp_path / "apart", truncated(r3=200, r4=7))
+    assert broken(apart) == {"tokens_of_requests"}
+    more = by_hand.write(tmp_path / "more", put("fact_requests", 3, 22, 80))
+    assert broken(more) == {"tokens_of_requests"}
+    detail = next(
+        law.detail for law in check_run(tmp_path / "at") if law.name == "tokens_of_requests"
+    )
+    assert detail.endswith("1 truncated at the limit of prompt + output")
+
+
 def test_a_table_edited_by_hand_is_named(tmp_path: Path) -> None:
     run = by_hand.write(tmp_path / "run")
     (run / "tables" / "dim_models.parquet").write_bytes(
