@@ -53,6 +53,15 @@ class Replica:
         idle_watts: Draw of one GPU that has the model loaded and does nothing.
         clock: The pool's own clock, as a ratio of the nominal one.
         stepwise: One event per step instead of one per leap.
+
+    Attributes:
+        leap: The line that its steps are on; None while it does nothing.
+        k: Steps done since the leap's anchor, of those that an event or a look has counted.
+        step: The same since the run began.
+        target: Step of the leap at whose end the timer is due.
+        now_s: Time of the boundary being worked at, seconds.
+        clock: Clock that it runs at; ``nominal_clock`` is the pool's own.
+        budget: The budget of its rack, if that has one.
     """
 
     __slots__ = (
@@ -77,7 +86,6 @@ class Replica:
         "idle_watts",
         "k",
         "leap",
-        "leaps",
         "meter",
         "model",
         "name",
@@ -114,12 +122,13 @@ class Replica:
         self.budget: RackBudget | None = None
         self.timer = kernel.timer(CLASS_STEP, name, self._boundary)
         self.leap: Leap | None = None
-        self.leaps = 0
         self.k = 0
         self.step = 0
         self.target = 0
         self.now_s = 0.0
         self._watts = watts
+        # What was planned last: the work, its shares and sizes, for how many steps its draw holds
+        # and at which of them it is taken; draws by clock are kept where a budget asks for them.
         self._works = [rank.work for rank in ranks]
         self._shares: list[PrefillShare] = []
         self._tenants: dict[int, int] = {}
@@ -133,7 +142,6 @@ class Replica:
         self._idle_state = STATE_IDLE
         self._busy = False
         self._held = False
-        # Draw of one GPU by clock with the work planned last: a leap's power is that of its start.
         self._draws: dict[float, float] = {}
         for rank in ranks:
             rank.replica = self
@@ -319,7 +327,6 @@ class Replica:
                 self._idle_state = STATE_PAUSED
                 return
         self.leap = self._line(now_s, clock, 1.0)
-        self.leaps += 1
         self._aim(self.leap)
 
     def _line(self, now_s: float, clock: float, rest: float) -> Leap:
@@ -422,7 +429,6 @@ class Replica:
         self._shares = shares
         rest = (self._rest if k == 0 else 1.0) * (1.0 - part)
         self.leap = leap = self._line(now_s, clock, rest)
-        self.leaps += 1
         self.target = 1
         self.timer.set(now_s + leap.segment.elapsed(1))
 
