@@ -37,6 +37,10 @@ SeedOption = Annotated[
 ]
 
 
+#: Rows that a query prints unless it is told otherwise.
+ROWS_SHOWN = 200
+
+
 class CatalogKind(StrEnum):
     """What the catalogue lists."""
 
@@ -115,6 +119,11 @@ def check(
 
         if (scenario is None) == (run_dir is None):
             raise InputError("factory check: give either a SCENARIO or --run RUN")
+        if run_dir is not None and overrides:
+            raise InputError(
+                f"factory check: --set {overrides[0]}: goes with a SCENARIO; a finished run "
+                "(--run) stays as it is"
+            )
         if run_dir is not None:
             check_laws(run_dir, as_json=as_json)
         elif scenario is not None:
@@ -127,15 +136,26 @@ def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL", help='For example: "select * from v_run_summary".')
     ],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Rows to print.  [default: 200; all with --json]"
+        ),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Print every row.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
 ) -> None:
-    """Ask SQL of a run's tables and views (DuckDB)."""
+    """Ask SQL of a run's tables and views (DuckDB); reads only."""
     with told_plainly():
         from factory.cli.query import query_run
+        from factory.errors import InputError
 
-        query_run(run_dir, sql, as_json=as_json)
+        if show_all and limit is not None:
+            raise InputError("factory query: give either --limit N or --all")
+        most = None if show_all or (as_json and limit is None) else limit or ROWS_SHOWN
+        query_run(run_dir, sql, limit=most, as_json=as_json)
 
 
 @app.command()

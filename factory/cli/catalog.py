@@ -90,7 +90,7 @@ def _print_table(kind: str) -> None:
     """A line for each entry, its main numbers in columns."""
     head = ["name", *(title for title, _ in _COLUMNS[kind])]
     rows = [
-        [name, *(_words(getattr(entry, field)) for _, field in _COLUMNS[kind])]
+        [name, *(_marked(entry, field) for _, field in _COLUMNS[kind])]
         for name, entry in _entries(catalog(), kind).items()
     ]
     print_columns(head, rows)
@@ -113,6 +113,18 @@ def _print_entry(entry: Any) -> None:
 def _origin(entry: Any, field: str) -> tuple[str, str]:
     found = entry.provenance.get(field)
     return ("", "") if found is None else (found.kind, f"{found.source}, {found.date}")
+
+
+def _marked(entry: Any, field: str) -> str:
+    """A value in words; numbers of a mapping that are assumed say so."""
+    value = getattr(entry, field)
+    if not isinstance(value, Mapping):
+        return _words(value)
+    kinds = {key: _origin(entry, key)[0] for key in value}
+    return ", ".join(
+        f"{key} {_words(item)}{' (assumed)' if kinds[key] == 'assumed' else ''}"
+        for key, item in value.items()
+    )
 
 
 def _words(value: object) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from factory.scenario import Scenario
 
 
 def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> None:
@@ -20,10 +24,9 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
     """
     from factory.cli.output import print_json
     from factory.errors import ScenarioError
-    from factory.scenario import load
 
     try:
-        scenario = load(source, overrides)
+        scenario = _sound(source, overrides)
     except ScenarioError as error:
         if not as_json:
             raise
@@ -42,6 +45,23 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
     pools = sum(len(deployment.pools) for deployment in scenario.deployments)
     print(f"{scenario.name}: sound ({_some(len(scenario.deployments), 'deployment')},", end=" ")
     print(f"{_some(pools, 'pool')}, {_some(len(scenario.workload.tenants), 'tenant')})")
+
+
+def _sound(source: str, overrides: Sequence[str]) -> Scenario:
+    """The scenario.
+
+    Raises:
+        FactoryError: It cannot be used.
+    """
+    from factory.errors import ScenarioError
+    from factory.scenario import catalog, load
+    from factory.simulation.preflight import preflight
+
+    scenario = load(source, overrides)
+    problems = preflight(scenario, catalog())
+    if problems:
+        raise ScenarioError(problems)
+    return scenario
 
 
 def _some(number: int, what: str) -> str:

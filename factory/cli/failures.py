@@ -24,8 +24,10 @@ def told_plainly() -> Iterator[None]:
     Raises:
         SystemExit: With the error's ``exit_code``; 130 after an interrupt; 1 when unforeseen.
     """
+    from factory.cli.output import write_what_can_be
     from factory.errors import FactoryError
 
+    write_what_can_be()
     try:
         yield
     except KeyboardInterrupt:

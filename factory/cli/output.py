@@ -16,7 +16,43 @@ PIPE_WIDTH = 80
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on one line; what JSON cannot say (NaN, infinity) is null."""
-    print(json.dumps(plain(value), allow_nan=False, ensure_ascii=False))
+    is_ascii = not has_unicode(sys.stdout.encoding)
+    print(json.dumps(plain(value), allow_nan=False, ensure_ascii=is_ascii))
+
+
+def has_unicode(encoding: str | None) -> bool:
+    """Whether an output's encoding has every character."""
+    return (encoding or "ascii").lower().startswith("utf")
+
+
+def write_what_can_be() -> None:
+    """Let standard output write a stand-in for a character that its encoding lacks."""
+    import codecs
+
+    codecs.register_error("stand-in", _stand_in)
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and not has_unicode(sys.stdout.encoding):
+        reconfigure(errors="stand-in")
+
+
+_STAND_INS = str.maketrans(
+    {"·": "-", "–": "-", "—": "-", "×": "x", "…": ".", "≈": "~", "≤": "<", "≥": ">", "’": "'"}
+)
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """As many characters as cannot be written, so that columns stay."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end].translate(_STAND_INS)
+    return "".join(c if c.isascii() else "?" for c in lacking), error.end
+
+
+def line_width() -> int:
+    """Columns of a line: the terminal's, or `PIPE_WIDTH` where there is none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
 
 
 def plain(value: Any) -> Any:

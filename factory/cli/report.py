@@ -18,12 +18,15 @@ def report_run(run_dir: Path, *, out: Path | None) -> None:
     from factory.cli.finished import finished_run
     from factory.cli.output import screen
     from factory.economics import summarize
+    from factory.records.run_directory import changed_tables, read_manifest
     from factory.report.page import write_page
     from factory.report.screen import render
     from factory.report.view import load_view
 
-    finished_run(run_dir)
-    view = load_view(run_dir, summarize(run_dir))
+    told = read_manifest(finished_run(run_dir)).get("summary")
+    skipped = told.get("skipped_rows") if isinstance(told, dict) else None
+    summary = {**summarize(run_dir), "skipped_rows": skipped}
+    view = load_view(run_dir, summary, changed_tables(run_dir))
     path = out or run_dir / "report.html"
     write_page(view, path)
     render(view, screen(), page=path)

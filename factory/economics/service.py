@@ -23,7 +23,10 @@ class Service:
         requests: Attempts of the whole run.
         completed: Of these, completed.
         good: Of these, logical requests within every limit.
-        measured: Logical requests that arrive in the measured interval: offered, completed, good.
+        truncated: Of the completed, those whose answer was cut at a limit of length.
+        rejected: Attempts of the whole run that were refused.
+        measured: Logical requests that arrive in the measured interval: offered, completed, good;
+            and attempts that arrive in it: truncated, rejected.
         latency_ms: `ttft_ms`, `itl_ms`, `e2e_ms` → mean and quantiles, of completed requests that
             arrive in the measured interval; None without one.
         attainment: By tenant: offered, good, `attainment_ratio`, `worst_5min_ratio`,
@@ -33,6 +36,8 @@ class Service:
     requests: float
     completed: float
     good: float
+    truncated: float
+    rejected: float
     measured: dict[str, float]
     latency_ms: dict[str, dict[str, float | None]]
     attainment: dict[str, dict[str, float | None]]
@@ -44,12 +49,14 @@ def service(reader: RunReader) -> Service:
     Raises:
         InputError: A table is missing.
     """
-    flags = ("is_good", "is_measured")
+    flags = ("is_good", "is_truncated", "is_measured")
     latencies = ("ttft_s", "itl_s", "e2e_s")
     names = ("weight", "tenant", "outcome", "attempt", "arrival_time_s", *flags, *latencies)
     rows = reader.read("fact_requests", names)
     weight = rows.number("weight")
     completed = rows.is_equal("outcome", "completed")
+    truncated = rows.flag("is_truncated")
+    rejected = rows.is_equal("outcome", "rejected")
     measured = rows.flag("is_measured")
     attempt = rows.number("attempt")
     root = _roots(reader, attempt)
@@ -62,10 +69,14 @@ def service(reader: RunReader) -> Service:
         requests=float(weight.sum()),
         completed=float(weight[completed].sum()),
         good=float(weight[first & good_root].sum()),
+        truncated=float(weight[truncated].sum()),
+        rejected=float(weight[rejected].sum()),
         measured={
             "offered": float(weight[offered].sum()),
             "completed": float(weight[offered & completed_root].sum()),
             "good": float(weight[offered & good_root].sum()),
+            "truncated": float(weight[measured & truncated].sum()),
+            "rejected": float(weight[measured & rejected].sum()),
         },
         latency_ms={
             f"{name.removesuffix('_s')}_ms": _distribution(rows.number(name)[shown] * 1000)

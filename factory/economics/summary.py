@@ -20,9 +20,10 @@ from factory.records.views import DENOMINATORS
 def summarize(run: Path) -> dict[str, Any]:
     """The figures of `factory run --json` that come from tables.
 
-    `requests`, `completed` and `good` are of the whole run. Everything else is of the measured
-    interval: tokens, cost, power and the ledger of its windows; latency and attainment of the
-    requests that arrive in it. A figure that cannot be had (no price, nothing delivered) is None.
+    `requests`, `completed`, `good`, `truncated` and `rejected` are of the whole run. Everything
+    else is of the measured interval: tokens, cost, power and the ledger of its windows; latency and
+    attainment of the requests that arrive in it. A figure that cannot be had (no price, nothing
+    delivered) is None.
 
     Args:
         run: A run's directory, or a directory of its tables.
@@ -44,6 +45,8 @@ def summarize(run: Path) -> dict[str, Any]:
         "requests": _count(served.requests),
         "completed": _count(served.completed),
         "good": _count(served.good),
+        "truncated": _count(served.truncated),
+        "rejected": _count(served.rejected),
         "simulated_s": facts.end_s,
         "events": facts.events,
         "events_per_request": divided(

@@ -115,6 +115,8 @@ class Segment:
         steps = self.steps
         base_s = self.base_s
         slope_s = self.slope_s
+        if anchor_s + (base_s * steps + slope_s * (steps * (steps - 1) * 0.5)) <= now_s:
+            return steps
         t = now_s - anchor_s
         if t <= 0.0:
             k = 0

@@ -123,6 +123,12 @@ def itl_s(batch: Batch) -> Values:
     return itl
 
 
+def is_truncated(batch: Batch) -> Values:
+    """Completed with fewer tokens delivered than asked for."""
+    short = batch.number("output_tokens") < batch.number("requested_output_tokens")
+    return _is_completed(batch) & short
+
+
 def is_good(batch: Batch) -> Values:
     """Completed within every limit of its tenant; a limit on what did not happen is met."""
     tenants = batch.code("tenant")

@@ -207,6 +207,16 @@ REQUESTS = Table(
             values=derive.is_good,
         ),
         Column(
+            "is_truncated",
+            "bool",
+            "",
+            "Completed with fewer output tokens than requested: its answer was cut where prompt "
+            "and output reach the limit of the model or of a pool.",
+            "count",
+            made="derived",
+            values=derive.is_truncated,
+        ),
+        Column(
             "is_measured",
             "bool",
             "",
@@ -222,7 +232,7 @@ REQUESTS = Table(
             "Tokens prefilled again after a preemption, outputs that re-enter as prompt too.",
         ),
         token_column("input_cached_tokens", "Prompt tokens served from the prefix cache."),
-        token_column("requested_output_tokens", "Output length that completes it (OSL)."),
+        token_column("requested_output_tokens", "Output length asked for (OSL)."),
         token_column("output_tokens", "Output tokens delivered to the client, each once."),
         Column("preemptions", "int32", "", "How often it lost its KV cache while running.", "sum"),
         Column("transfer_bytes", "int64", "bytes", "KV moved from prefill to decode.", "sum"),

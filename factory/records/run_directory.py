@@ -168,7 +168,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     """The manifest of a finished run.
 
     Raises:
-        InputError: The directory holds no finished run.
+        InputError: The directory holds no finished run, or its manifest lacks the tables.
     """
     path = run_dir / MANIFEST
     if run_dir.name.endswith(PARTIAL):
@@ -181,7 +181,27 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold an object, got {type(content).__name__}")
+    tables = content.get("tables")
+    if not isinstance(tables, dict) or not tables:
+        raise InputError(f"{path}: must list the run's tables under tables, each with its sha256")
+    for name, described in tables.items():
+        if not isinstance(described, dict) or not isinstance(described.get("sha256"), str):
+            raise InputError(f"{path}: tables.{name}.sha256: is missing; it was edited or cut")
     return content
+
+
+def changed_tables(run_dir: Path) -> list[str]:
+    """Names of the tables that are gone, or are not as the run wrote them.
+
+    Raises:
+        InputError: The directory holds no finished run.
+    """
+    changed = []
+    for name, described in read_manifest(run_dir)["tables"].items():
+        path = run_dir / TABLES / f"{name}.parquet"
+        if not path.is_file() or sha256(path) != described["sha256"]:
+            changed.append(name)
+    return changed
 
 
 def _free(path: Path) -> Path:

@@ -69,6 +69,7 @@ def views_sql(schema: Schema) -> str:
         _latency("v_run_latency", ()),
         _latency("v_tenant_latency", ("tenant",)),
         _goodput(),
+        _outcomes(),
         _power(),
     ]
     head = _HEAD.format(name=schema.name, version=schema.version)
@@ -298,6 +299,21 @@ SELECT t.run_id, sum(t.weight * t.offered) AS offered, sum(t.weight * t.complete
 FROM fact_tenant_intervals t JOIN fact_runs r ON r.run_id = t.run_id
 WHERE t.is_measured
 GROUP BY t.run_id""",
+    )
+
+
+def _outcomes() -> str:
+    return _view(
+        "v_tenant_outcomes",
+        "run × tenant × outcome: attempts that arrive in the measured interval, and how many of "
+        "them have a truncated answer.",
+        """\
+SELECT run_id, tenant, outcome, sum(weight) AS requests,
+  coalesce(sum(weight) FILTER (is_truncated), 0) AS truncated,
+  min(input_tokens) AS shortest_input_tokens
+FROM fact_requests
+WHERE is_measured
+GROUP BY run_id, tenant, outcome""",
     )
 
 

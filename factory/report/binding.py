@@ -8,8 +8,13 @@ A rule of thumb with its thresholds in the open, in order of precedence:
 4. memory or batch limits: GPUs idled beside waiting work for at least `NOTICEABLE`;
 5. a pool: the one with the highest load factor reaches `FULL`, or the busiest is `SATURATED` busy
    while requests wait in the queue for at least half of the time to their first token;
-6. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
-   load factor runs small batches: more requests at once would use it better.
+6. a service level: a tenant misses its target while a pool that serves it is `PACED` busy, and half
+   of what it lacks came too late. The limit that most of its requests miss binds there: such a pool
+   would take more, but not in time;
+7. requests were rejected: their length binds, whatever else was free;
+8. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
+   load factor runs small batches: more requests at once would use it better. Where a tenant misses
+   its target all the same, no more is said than that no pool was full.
 """
 
 from __future__ import annotations
@@ -18,11 +23,12 @@ from dataclasses import dataclass
 
 from factory.report.figures import percent
 from factory.report.ledger import grouped
-from factory.report.model import Pool, RunView
+from factory.report.model import Pool, RunView, Tenant
 
 NOTICEABLE = 0.05
 FULL = 0.8
 SATURATED = 0.9
+PACED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Binding:
     """What binds.
 
     Attributes:
-        kind: power, failures, transfer, memory, pool, demand or unknown.
+        kind: power, failures, transfer, memory, pool, service, length, latency, demand or unknown.
         clause: ends a sentence, e.g. ``pool decode binds (94% busy)``.
         detail: one plain sentence of evidence.
     """
@@ -58,51 +64,124 @@ def binding(run: RunView) -> Binding:
         if shares.get(key, 0.0) >= NOTICEABLE:
             share = percent(shares[key])
             return Binding(kind, f"{clause} ({share} of GPU time)", detail.format(share))
-    return _full_pool(run) or Binding(
-        "demand",
-        "demand binds: no pool was full",
-        f"GPUs had nothing to do {percent(shares.get('idle', 0.0))} of the time, and no pool was "
-        "full: the same factory could serve more.",
-    )
+    return _full_pool(run) or _service_level(run) or _length(run) or _demand(run)
+
+
+def furthest_short(run: RunView) -> list[Tenant]:
+    """Tenants that miss their targets, the one furthest from it first."""
+    missed = [tenant for tenant in run.tenants if tenant.misses_target]
+    return sorted(missed, key=lambda t: (t.attainment_ratio or 0.0) - (t.target or 0.0))
+
+
+def _serving(run: RunView) -> list[Pool]:
+    return [pool for pool in run.pools if pool.role != "unassigned"]
+
+
+def _busy(pool: Pool) -> float:
+    return pool.busy_ratio or 0.0
+
+
+def _load(pool: Pool) -> float:
+    return pool.load_factor_ratio or 0.0
 
 
 def _full_pool(run: RunView) -> Binding | None:
     """The pool that runs at its limit, if one does."""
-    serving = [pool for pool in run.pools if pool.role != "unassigned"]
-
-    def load(pool: Pool) -> float:
-        return pool.load_factor_ratio or 0.0
-
-    def busy(pool: Pool) -> float:
-        return pool.busy_ratio or 0.0
-
+    serving = _serving(run)
     if not serving:
         return None
-    loaded = max(serving, key=load)
-    if load(loaded) >= FULL:
-        share = percent(load(loaded))
+    loaded = max(serving, key=_load)
+    if _load(loaded) >= FULL:
+        share = percent(_load(loaded))
         return Binding(
             "pool",
             f"pool {loaded.name} binds (load factor {share})",
             f"Pool {loaded.name} did {share} of the work its GPUs do at their efficient point.",
         )
-    busiest = max(serving, key=busy)
+    busiest = max(serving, key=_busy)
     ttft = run.figures.ttft.mean
     waits = ttft is not None and run.mean_queue_ms is not None and run.mean_queue_ms >= ttft / 2
-    if busy(busiest) < SATURATED:
+    if _busy(busiest) < SATURATED or not waits:
         return None
-    share = percent(busy(busiest))
-    if waits:
+    share = percent(_busy(busiest))
+    return Binding(
+        "pool",
+        f"pool {busiest.name} binds ({share} busy)",
+        f"Pool {busiest.name} was busy {share} of the time, and requests spent at least half "
+        "of the time to their first token in the queue.",
+    )
+
+
+_PACE = {
+    "ttft": ("TTFT", ("prefill", "aggregated")),
+    "itl": ("ITL", ("decode", "aggregated")),
+    "e2e": ("E2E", ("decode", "aggregated")),
+}
+
+
+def _service_level(run: RunView) -> Binding | None:
+    """The limit that a tenant misses while a pool that serves it has no time left, if one does."""
+    for tenant in furthest_short(run):
+        late = max(tenant.late, key=lambda key: tenant.late[key], default=None)
+        if late is None or tenant.late[late] * tenant.completed * 2 < tenant.offered - tenant.good:
+            continue
+        limit, roles = _PACE[late]
+        pools = [
+            pool
+            for pool in _serving(run)
+            if _busy(pool) >= PACED and tenant.deployment in {"", pool.deployment}
+        ]
+        if not pools:
+            continue
+        pool = max(pools, key=lambda pool: (pool.role in roles, _busy(pool)))
+        share = percent(_busy(pool))
         return Binding(
-            "pool",
-            f"pool {busiest.name} binds ({share} busy)",
-            f"Pool {busiest.name} was busy {share} of the time, and requests spent at least half "
-            "of the time to their first token in the queue.",
+            "service",
+            f"the {limit} limit of {tenant.name} binds (pool {pool.name} {share} busy)",
+            f"Pool {pool.name} was busy {share} of the time, and {percent(tenant.late[late])} of "
+            f"{tenant.name}'s completed requests missed their {limit} limit: it may take more, "
+            "but not in time.",
+        )
+    return None
+
+
+def _length(run: RunView) -> Binding | None:
+    """The limits of length, if they turned requests away."""
+    offered = sum(tenant.offered for tenant in run.tenants)
+    refused = run.rejections.requests
+    if not refused:
+        return None
+    share = percent(min(1.0, refused / offered)) if offered else "some"
+    return Binding(
+        "length",
+        f"limits of length bind ({share} of requests rejected)",
+        "Prompts were rejected that are too long for the model's context or for the KV memory of "
+        "a replica.",
+    )
+
+
+def _demand(run: RunView) -> Binding:
+    """Nothing was full."""
+    idle = percent(grouped(run.figures.ledger).get("idle", 0.0))
+    if any(tenant.misses_target for tenant in run.tenants):
+        return Binding(
+            "latency",
+            "no pool was full",
+            f"GPUs had nothing to do {idle} of the time: the service level was missed for another "
+            "reason than want of GPU time.",
+        )
+    busiest = max(_serving(run), key=_busy, default=None)
+    if busiest is None or _busy(busiest) < SATURATED:
+        return Binding(
+            "demand",
+            "demand binds: no pool was full",
+            f"GPUs had nothing to do {idle} of the time, and no pool was full: the same factory "
+            "could serve more.",
         )
     return Binding(
         "demand",
         "demand binds: batches stayed small",
-        f"Pool {busiest.name} was busy {share} of the time, at a load factor of "
+        f"Pool {busiest.name} was busy {percent(_busy(busiest))} of the time, at a load factor of "
         f"{percent(busiest.load_factor_ratio)}: its batches were small, and it could serve more "
         "requests at once.",
     )

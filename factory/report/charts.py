@@ -101,6 +101,7 @@ def rebinned(timeline: Timeline, most: int = MOST_WINDOWS) -> Timeline:
         if timeline.facility_kw
         else (),
         contracted_kw=timeline.contracted_kw,
+        budget_kw=timeline.budget_kw,
     )
 
 
@@ -148,12 +149,15 @@ def tokens_over_time(timeline: Timeline) -> Chart | None:
 
 
 def power_over_time(timeline: Timeline) -> Chart | None:
-    """Facility power in kW beside what was contracted."""
+    """Facility power in kW beside what was contracted, and what budgets leave to it."""
     if not timeline.facility_kw:
         return None
     lines = [("power", "drawn", list(timeline.facility_kw))]
     if timeline.contracted_kw is not None:
         lines.append(("contract", "contracted", [timeline.contracted_kw] * len(lines[0][2])))
+    if timeline.budget_kw is not None:
+        budget = [timeline.budget_kw] * len(lines[0][2])
+        lines.append(("budget", "racks at their budgets", budget))
     return _lines(timeline, tuple(lines), "Facility power in kW over simulated time", "kW")
 
 

@@ -86,14 +86,32 @@ def trimmed(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+_SPANS = ((1.0, "ms"), (1e3, "s"), (6e4, "min"))
+
+
 def milliseconds(values: tuple[float | None, ...]) -> str:
-    """Several latencies in ms that share one unit: ``89 / 210 / 480 ms``."""
+    """Several latencies in ms that share one unit: ``89.1 / 210 / 480 ms``.
+
+    None is written much finer than the largest, so that three fit a column of 22.
+    """
     present = [v for v in values if v is not None]
     if not present:
         return NONE
-    in_seconds = max(present) >= 10_000 or min(present) >= 1000
-    scale, unit = (1e-3, "s") if in_seconds else (1.0, "ms")
-    return " / ".join(NONE if v is None else significant(v * scale) for v in values) + f" {unit}"
+    least, largest = min(present), max(present)
+    scale, unit = next(
+        ((s, u) for s, u in _SPANS if least < 999.5 * s and largest < 9995 * s), (3.6e6, "h")
+    )
+    decimals = 0 if largest >= 999.5 * scale else 1 if largest >= 99.95 * scale else 2
+    return " / ".join(NONE if v is None else _cut(v / scale, decimals) for v in values) + f" {unit}"
+
+
+def _cut(value: float, decimals: int) -> str:
+    """As `significant`, with so many decimals at most; a small value never reads as nothing."""
+    text = significant(value)
+    if len(text.partition(".")[2]) <= decimals:
+        return text
+    least = 10.0**-decimals
+    return f"{value:,.{decimals}f}" if value >= least else f"<{least:.{decimals}f}"
 
 
 def power(kilowatts: float | None) -> str:

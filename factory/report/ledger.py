@@ -102,25 +102,29 @@ def group(key: str) -> Group:
 
 
 def shared_out(shares: Mapping[str, float], cells: int) -> dict[str, int]:
-    """Cells of a bar by largest remainder: they add up to `cells`, and no share above 0 gets none.
+    """Cells of a bar by largest remainder: they add up to `cells`.
 
     Args:
         shares: parts of a whole, each >= 0.
         cells: how many cells the whole has.
 
     Returns:
-        Whole cells by key, in the order of `shares`.
+        Whole cells by key, in the order of `shares`; none for a share below half a cell, unless it
+        is the largest.
     """
     total = sum(shares.values())
     if total <= 0 or cells <= 0:
         return {}
-    exact = {key: value / total * cells for key, value in shares.items() if value > 0}
+    largest = max(shares, key=lambda key: shares[key])
+    shown = {k: v for k, v in shares.items() if v / total * cells >= 0.5 or k == largest}
+    total = sum(shown.values())
+    exact = {key: value / total * cells for key, value in shown.items()}
     given = {key: max(1, int(value)) for key, value in exact.items()}
     while sum(given.values()) > cells:
-        largest = max(given, key=lambda key: (given[key] > 1, given[key] - exact[key]))
-        if given[largest] == 1:
+        most = max(given, key=lambda key: (given[key] > 1, given[key] - exact[key]))
+        if given[most] == 1:
             break
-        given[largest] -= 1
+        given[most] -= 1
     while sum(given.values()) < cells:
         key = max(exact, key=lambda key: exact[key] - given[key])
         given[key] += 1

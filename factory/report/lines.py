@@ -94,9 +94,10 @@ def what(run: RunView) -> str:
     systems = ", ".join(f"{offer.gpus:,} GPUs of {offer.system}" for offer in run.offers)
     parts = [run.name, ", ".join(run.models), systems]
     if run.measured_s is not None:
-        parts.append(f"{duration(run.measured_s)} measured")
+        offered = sum(tenant.offered for tenant in run.tenants)
+        parts.append(f"{plural(offered, 'request')} in {duration(run.measured_s)} measured")
     if run.figures.requests is not None:
-        parts.append(plural(run.figures.requests, "request"))
+        parts.append(f"{count(run.figures.requests)} in the whole run")
     return " · ".join(part for part in parts if part)
 
 

@@ -172,6 +172,8 @@ class Tenant:
         ttft: time to first token, ms.
         itl: time between output tokens, ms.
         e2e: arrival to last token, ms.
+        deployment: deployment that serves it; empty when not known.
+        late: share of its completed requests beyond each limit: ttft, itl, e2e.
     """
 
     name: str
@@ -183,6 +185,8 @@ class Tenant:
     ttft: Quantiles
     itl: Quantiles
     e2e: Quantiles
+    deployment: str = ""
+    late: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def attainment_ratio(self) -> float | None:
@@ -209,6 +213,7 @@ class Timeline:
         output_good_tokens: output tokens of good requests that completed in each window.
         facility_kw: mean facility power in each window; empty when not recorded.
         contracted_kw: contracted facility power; None when not known.
+        budget_kw: the most that budgets leave to the facility; None when no rack has one.
     """
 
     start_s: tuple[float, ...]
@@ -219,6 +224,42 @@ class Timeline:
     output_good_tokens: tuple[float, ...]
     facility_kw: tuple[float, ...]
     contracted_kw: float | None = None
+    budget_kw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Requests that were refused, of those that arrived in the measured interval.
+
+    Attributes:
+        requests: how many.
+        shortest_tokens: prompt of the shortest.
+        sessions: sessions of several turns that ended with one.
+    """
+
+    requests: int = 0
+    shortest_tokens: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What the facility may draw, and drew at most.
+
+    Attributes:
+        peak_kw: highest facility power over a second of the measured interval.
+        contracted_kw: contracted facility power.
+        budget_kw: facility power with every rack at its budget, or at its design power where it has
+            none; None when no rack has one.
+        budgeted_it_kw: sum of the racks' budgets, at IT.
+        budgeted_racks: racks that have one.
+    """
+
+    peak_kw: float | None = None
+    contracted_kw: float | None = None
+    budget_kw: float | None = None
+    budgeted_it_kw: float = 0.0
+    budgeted_racks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +282,11 @@ class RunView:
         price_date: date of the prices.
         mean_queue_ms: mean wait before prefill starts, ms.
         unfinished: requests still in flight when the run ended.
+        truncated: measured requests whose answer was cut at a limit of length.
+        rejections: measured requests that were refused.
+        power: what the facility may draw, and drew at most.
+        skipped_rows: malformed rows of the trace that were left out.
+        changed_tables: tables that are not as the run wrote them.
         facts: (name, value) rows on how the run was made: seed, versions, engine.
     """
 
@@ -259,6 +305,11 @@ class RunView:
     price_date: str | None = None
     mean_queue_ms: float | None = None
     unfinished: int = 0
+    truncated: int = 0
+    rejections: Rejections = Rejections()
+    power: Power = Power()
+    skipped_rows: int = 0
+    changed_tables: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from factory.errors import RunError
 from factory.report import charts
-from factory.report.figures import NONE, count, percent, power, quantity, significant, usd
+from factory.report.figures import (
+    NONE,
+    count,
+    known,
+    percent,
+    plural,
+    power,
+    quantity,
+    significant,
+    usd,
+)
 from factory.report.ledger import grouped
 from factory.report.lines import Line, deep_lines, service_lines, surface_lines, what
 from factory.report.model import Pool, RunView
@@ -121,14 +131,29 @@ def _energy(run: RunView) -> tuple[Line, ...]:
     figures = run.figures
     joules = None
     if figures.energy_kwh and figures.output_tokens:
-        joules = figures.energy_kwh * 3.6e6 / figures.output_tokens
+        joules = known(figures.energy_kwh * 3.6e6 / figures.output_tokens)
     return (
         Line("GPUs", power(figures.mean_gpu_kw), "mean, at the GPUs"),
         Line("IT", power(figures.mean_it_kw), "mean, with hosts, network and fans"),
-        Line("Facility", power(figures.mean_facility_kw), "mean, IT times PUE"),
+        Line("Facility", power(figures.mean_facility_kw), _facility_words(run)),
         Line(
             "Energy",
             NONE if joules is None else f"{significant(joules)} J",
             "of the facility per output token",
         ),
+        *_budget(run),
     )
+
+
+def _facility_words(run: RunView) -> str:
+    """What the mean is, the peak beside it."""
+    peak = run.power.peak_kw
+    return "mean, IT times PUE" + ("" if peak is None else f"; peak {power(peak)}")
+
+
+def _budget(run: RunView) -> tuple[Line, ...]:
+    """The racks' power budgets, if they have any."""
+    racks = run.power.budgeted_racks
+    if not racks:
+        return ()
+    return (Line("Budget", power(run.power.budgeted_it_kw), f"at IT, of {plural(racks, 'rack')}"),)

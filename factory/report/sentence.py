@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from factory.report.binding import Binding, binding
-from factory.report.figures import count, duration, percent, plural, usd
+from factory.report.binding import Binding, binding, furthest_short
+from factory.report.figures import count, duration, percent, plural, power, usd
 from factory.report.model import RunView, Tenant
 
 
 def answer(run: RunView) -> str:
-    """One sentence: cost per million good output tokens, load factor, what binds."""
-    return f"{_cost_clause(run)} {_load_clause(run)}; {binding(run).clause}."
+    """One sentence: cost per million good tokens, load factor, what binds, who misses a target."""
+    return f"{_cost_clause(run)} {_load_clause(run)}; {binding(run).clause}{_missed_clause(run)}."
 
 
 def support(run: RunView) -> tuple[str, ...]:
@@ -31,6 +31,22 @@ def cautions(run: RunView) -> tuple[str, ...]:
             f"{plural(run.unfinished, 'request')} had not finished when the run ended; latencies "
             "leave them out."
         )
+    found += [line for line in (_rejected(run), _truncated(run), _overdrawn(run)) if line]
+    ratio = run.figures.load_factor_ratio
+    if ratio is not None and ratio > 1:
+        found.append(
+            "A load factor above 100% is no error: the efficient point that a pool states is a "
+            "reference, not a limit, and this run passed it."
+        )
+    if run.skipped_rows:
+        were = "was" if run.skipped_rows == 1 else "were"
+        rows = plural(run.skipped_rows, "malformed row")
+        found.append(f"{rows} of the trace {were} left out (skip_bad_rows).")
+    if run.changed_tables:
+        found.append(
+            f"Not as the run wrote them: {', '.join(run.changed_tables)}. These figures rest on "
+            "the tables as they are now."
+        )
     offered = sum(tenant.offered for tenant in run.tenants)
     if 0 < offered < _FEW:
         found.append(f"Only {plural(offered, 'request')} in the measured interval: p99 is a guess.")
@@ -40,6 +56,60 @@ def cautions(run: RunView) -> tuple[str, ...]:
 
 
 _FEW = 1000
+
+
+def _rejected(run: RunView) -> str:
+    """How many requests were refused, why that can be, and what never came because of it."""
+    refused = run.rejections
+    if not refused.requests:
+        return ""
+    offered = sum(tenant.offered for tenant in run.tenants)
+    were = "was" if refused.requests == 1 else "were"
+    text = (
+        f"{count(refused.requests)} of {plural(offered, 'request')} {were} rejected, the shortest "
+        f"prompt {count(refused.shortest_tokens)} tokens: a prompt must leave room for an answer "
+        "in the model's context (max_model_len) and fit the KV memory of a replica "
+        "(kv_capacity_tokens)."
+    )
+    if refused.sessions:
+        ended = plural(refused.sessions, "session")
+        text += f" That ended {ended}: what they would have asked next never came."
+    return text
+
+
+def _truncated(run: RunView) -> str:
+    if not run.truncated:
+        return ""
+    were = "was" if run.truncated == 1 else "were"
+    return (
+        f"{plural(run.truncated, 'answer')} {were} cut short, where prompt and output reach the "
+        "model's context (max_model_len) or the KV memory of a replica (kv_capacity_tokens)."
+    )
+
+
+def _overdrawn(run: RunView) -> str:
+    """That the facility drew more than is contracted, if it did."""
+    peak, contracted = run.power.peak_kw, run.power.contracted_kw
+    if peak is None or contracted is None or peak <= contracted * (1 + 1e-9):
+        return ""
+    return (
+        f"The facility drew {power(peak)} at its peak, more than the {power(contracted)} "
+        "contracted (facility.contracted_mw): figures per contracted MW flatter it."
+    )
+
+
+def _missed_clause(run: RunView) -> str:
+    """The tenant that falls furthest short of its target, if one does."""
+    missed = furthest_short(run)
+    if not missed:
+        return ""
+    worst = missed[0]
+    text = (
+        f", but only {percent(worst.attainment_ratio)} of {worst.name}'s requests were good, "
+        f"target {percent(worst.target)}"
+    )
+    others = len(missed) - 1
+    return text + (f" ({plural(others, 'more tenant')} missed theirs)" if others else "")
 
 
 def _cost_clause(run: RunView) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from factory.report.model import (
     Limits,
     Offer,
     Pool,
+    Power,
     Quantiles,
+    Rejections,
     RunView,
     Tenant,
     Timeline,
@@ -32,12 +34,15 @@ from factory.statistics.quantiles import quantiles
 _LATENCIES = ("ttft_s", "itl_s", "e2e_s")
 
 
-def load_view(run_dir: Path, summary: Mapping[str, Any]) -> RunView:
+def load_view(
+    run_dir: Path, summary: Mapping[str, Any], changed_tables: Sequence[str] = ()
+) -> RunView:
     """What is shown of a run.
 
     Args:
         run_dir: A finished run's directory.
         summary: The fields of ``run --json``, as `factory.economics.summarize` gives them.
+        changed_tables: Tables that are not as the run wrote them.
 
     Returns:
         The view; figures that the run does not have are None.
@@ -56,9 +61,12 @@ def load_view(run_dir: Path, summary: Mapping[str, Any]) -> RunView:
         if row["pricing_id"] == run["pricing_id"]
     }
     requests = reader.read(
-        "fact_requests", ("tenant", "outcome", "is_measured", "queue_s", *_LATENCIES)
+        "fact_requests",
+        ("weight", "tenant", "outcome", "is_truncated", "is_measured", "queue_s", *_LATENCIES),
     )
     pools = _rows(reader, "dim_pools")
+    power = _power(reader, run)
+    cut = requests.flag("is_truncated") & requests.flag("is_measured")
     return RunView(
         name=str(run["scenario"]),
         description=parameters.get("description", ""),
@@ -68,13 +76,18 @@ def load_view(run_dir: Path, summary: Mapping[str, Any]) -> RunView:
         models=tuple(dict.fromkeys(row["model"] for row in _rows(reader, "dim_deployments"))),
         pools=_pools(pools, summarize_pools(run_dir)),
         tenants=_tenants(_rows(reader, "dim_tenants"), requests, summary.get("attainment") or {}),
-        timeline=_timeline(run_dir, run["contracted_facility_mw"]),
+        timeline=_timeline(run_dir, power),
         measured_s=run["measured_to_s"] - run["measured_from_s"],
         warmup_s=run["measured_from_s"],
         price_book=next((p["price_book"] for p in prices.values() if p["price_book"]), None),
         price_date=next((p["price_date"] for p in prices.values() if p["price_date"]), None),
         mean_queue_ms=_mean_queue_ms(requests),
         unfinished=int((requests.is_equal("outcome", "in_flight")).sum()),
+        truncated=round(float(requests.number("weight")[cut].sum())),
+        rejections=_rejections(reader, requests),
+        power=power,
+        skipped_rows=int(known(summary.get("skipped_rows")) or 0),
+        changed_tables=tuple(changed_tables),
         facts=_facts(run, parameters),
     )
 
@@ -204,16 +217,25 @@ def _tenants(
     for row in rows:
         mine = completed & requests.is_equal("tenant", row["tenant"])
         met = attainment.get(row["tenant"], {})
-        limits = (row[f"slo_{name}"] for name in _LATENCIES)
+        latencies = {name: requests.number(name)[mine] for name in _LATENCIES}
+        limits = {name: row[f"slo_{name}"] for name in _LATENCIES}
         found.append(
             Tenant(
                 row["tenant"],
                 int(met.get("offered") or 0),
-                int(mine.sum()),
+                round(float(requests.number("weight")[mine].sum())),
                 int(met.get("good") or 0),
                 row["target_ratio"],
-                Limits(*(None if limit is None else limit * 1e3 for limit in limits)),
-                *(_quantiles(requests.number(name)[mine] * 1e3) for name in _LATENCIES),
+                Limits(*(None if limit is None else limit * 1e3 for limit in limits.values())),
+                _quantiles(latencies["ttft_s"] * 1e3),
+                _quantiles(latencies["itl_s"] * 1e3),
+                _quantiles(latencies["e2e_s"] * 1e3),
+                row["deployment"] or "",
+                {
+                    name.removesuffix("_s"): float((latencies[name] > limit).mean())
+                    for name, limit in limits.items()
+                    if limit is not None and mine.any()
+                },
             )
         )
     return tuple(found)
@@ -234,7 +256,51 @@ def _mean_queue_ms(requests: Columns) -> float | None:
     return float(queue_s.mean()) * 1e3 if queue_s.size else None
 
 
-def _timeline(run_dir: Path, contracted_mw: float | None) -> Timeline | None:
+def _rejections(reader: RunReader, requests: Columns) -> Rejections:
+    """Requests refused while measured; a session of several turns ends with one."""
+    refused = requests.is_equal("outcome", "rejected") & requests.flag("is_measured")
+    if not refused.any():
+        return Rejections()
+    more = reader.read("fact_requests", ("session_id", "turn", "input_tokens"))
+    tenant = requests.text("tenant").codes
+    talks = np.isin(tenant, np.unique(tenant[more.number("turn") > 0]))
+    _, first = np.unique(more.text("session_id").codes[refused & talks], return_index=True)
+    weight = requests.number("weight")
+    return Rejections(
+        round(float(weight[refused].sum())),
+        int(more.number("input_tokens")[refused].min()),
+        round(float(weight[refused & talks][first].sum())),
+    )
+
+
+def _power(reader: RunReader, run: Mapping[str, Any]) -> Power:
+    """Peak, contract and budgets, all cells together."""
+    columns = ("weight", "power_node", "level", "is_measured", "peak_1s_it_kw", "budget_it_kw")
+    rows = reader.read("fact_power", columns)
+    weight, pue = rows.number("weight"), float(run["pue"])
+    whole = rows.is_equal("level", "facility") & rows.flag("is_measured")
+    peaks = (weight * rows.number("peak_1s_it_kw"))[whole] * pue
+    budgets = dict(
+        zip(rows.strings("power_node"), weight * rows.number("budget_it_kw"), strict=True)
+    )
+    budgets = {node: kw for node, kw in budgets.items() if kw == kw}  # noqa: PLR0124 - NaN
+    cells = float(weight.max(initial=0.0))
+    limits = [
+        budgets.get(node["power_node"], cells * (node["design_it_kw"] or 0.0))
+        for node in _rows(reader, "dim_power_nodes")
+        if node["level"] == "rack"
+    ]
+    contracted_mw = run["contracted_facility_mw"]
+    return Power(
+        peak_kw=float(peaks.max()) if peaks.size else None,
+        contracted_kw=contracted_mw * 1e3 if contracted_mw else None,
+        budget_kw=sum(limits) * pue if budgets else None,
+        budgeted_it_kw=sum(budgets.values()),
+        budgeted_racks=round(cells * len(budgets)),
+    )
+
+
+def _timeline(run_dir: Path, power: Power) -> Timeline | None:
     windows = summarize_windows(run_dir)
     if not windows:
         return None
@@ -250,7 +316,8 @@ def _timeline(run_dir: Path, contracted_mw: float | None) -> Timeline | None:
         output_tokens=column("output_tokens"),
         output_good_tokens=column("output_good_tokens"),
         facility_kw=column("facility_kw"),
-        contracted_kw=contracted_mw * 1e3 if contracted_mw else None,
+        contracted_kw=power.contracted_kw,
+        budget_kw=power.budget_kw,
     )
 
 

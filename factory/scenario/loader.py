@@ -65,6 +65,8 @@ def load(
             scenario = None
     if scenario is not None:
         found = check(scenario, locations)
+        if problems or found:
+            found += _missing_files(scenario, locations)
         problems += [problem for problem in found if not _is_hidden(problem.path, hidden)]
     if problems or scenario is None:
         by_text = {str(problem): problem for problem in problems}
@@ -93,6 +95,10 @@ def check(scenario: Scenario, locations: Locations | None = None) -> list[Proble
 
 def missing_files(scenario: Scenario) -> list[Problem]:
     """A problem for each file that a scenario names and that is not there; reads nothing."""
+    return _missing_files(scenario, scenario._locations)  # noqa: SLF001 - as above
+
+
+def _missing_files(scenario: Scenario, locations: Locations) -> list[Problem]:
     trace = scenario.workload.trace
     if trace is None or Path(trace.path).is_file():
         return []
@@ -101,7 +107,7 @@ def missing_files(scenario: Scenario) -> list[Problem]:
     published = PUBLISHED.get(trace.format)
     if published is not None:
         message += f" (traces do not ship; {trace.format}'s are published at {published})"
-    return [Problem(path, message, trace.path, location=locate(scenario, path))]
+    return [Problem(path, message, trace.path, location=locations.of(path))]
 
 
 def locate(scenario: Scenario, path: str) -> str | None:

@@ -189,8 +189,9 @@ class Deployment:
         rank.outgoing += 1
         target = decode.ranks[decode.router.choose(sequence.request.input_tokens, (), decode.slots)]
         target.expect(sequence)
-        if target.unreserved or not self._send(sequence, target, now_s):
-            target.queue(sequence)
+        target.queue(sequence)
+        if target.unreserved[0] is sequence:
+            self.room(target, now_s)
         target.replica.reconsider(now_s)
 
     def _token(self, sequence: Sequence, rank: Rank, now_s: float, first: bool) -> None:
@@ -277,7 +278,7 @@ class Deployment:
         self._left(request, now_s, COMPLETED)
 
     def room(self, rank: Rank, now_s: float) -> None:
-        """A rank for which prefilled sequences wait has been through a boundary."""
+        """Lets in what there is room for of the prefilled sequences that wait for a rank."""
         while rank.unreserved and self._send(rank.unreserved[0], rank, now_s):
             rank.unreserved.popleft()
 

@@ -316,8 +316,10 @@ class Rank:
         spare = cache.available(blocks, hit) - pending - new
         if spare < limits.watermark_blocks and (self.admitted or spare < 0):
             return False
+        # The blocks found are pinned before those still owed are taken: that may evict.
+        fits = cache.admit(blocks, hit, 0)
         self.settle(self.batch.step)
-        if not cache.admit(blocks, hit, new):
+        if not fits or not cache.grow(new):
             raise RunError(f"KV blocks of slot {self.slot} do not add up at an admission")
         cached = min(hit * limits.block_size, total - 1)
         sequence.hit = sequence.pinned = hit

@@ -22,7 +22,8 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
         catalog: What its names refer to.
     """
     problems = [*_memory(scenario, catalog), *_places(scenario, catalog)]
-    problems += [*_roles(scenario), *_budgets(scenario, catalog), *_cells(scenario)]
+    problems += [*_roles(scenario), *_budgets(scenario, catalog), *_contract(scenario, catalog)]
+    problems += _cells(scenario)
     problems += missing_files(scenario) or _trace(scenario, catalog)
     return [
         Problem(p.path, p.message, p.got, p.allowed, p.nearest, locate(scenario, p.path))
@@ -112,6 +113,21 @@ def _budgets(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             )
             allowed = f"at least {need_kw:.1f}"
             yield Problem(f"facility.racks[{number}].budget_kw", message, group.budget_kw, allowed)
+
+
+def _contract(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """The contract must hold the facility's idle racks."""
+    contracted_mw = scenario.facility.contracted_mw
+    idle_w = 0.0
+    for group in scenario.facility.racks:
+        system = catalog.systems[group.system]
+        bare_w = catalog.gpus[system.gpu].idle_bare_w + system.other_it_w_per_gpu
+        idle_w += group.count * system.gpus_per_rack * bare_w
+    idle_mw = scenario.cells.count * idle_w * (scenario.facility.pue or 1.0) / 1e6
+    if contracted_mw is not None and contracted_mw < idle_mw:
+        message = "is below what the idle racks draw, with PUE"
+        allowed = f"at least {idle_mw:.4g}"
+        yield Problem("facility.contracted_mw", message, contracted_mw, allowed)
 
 
 def _trace(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from factory.economics.totals import priced_intervals
 from factory.economics.unit_costs import unit_costs
 from factory.records.codes import LEDGER_STATES
 from factory.records.reader import Columns, RunReader
-from factory.records.run_directory import read_manifest, sha256
+from factory.records.run_directory import changed_tables, read_manifest
 from factory.validation.request_laws import largest, request_laws
 from factory.validation.results import LawResult, departure, within
 
@@ -32,14 +32,8 @@ def check_run(run_dir: Path) -> list[LawResult]:
     Raises:
         InputError: The directory holds no finished run, or a table cannot be read.
     """
-    manifest = read_manifest(run_dir)
-    reader = RunReader(run_dir)
-    tables = manifest.get("tables", {})
-    changed = []
-    for name, described in tables.items():
-        path = reader.directory / f"{name}.parquet"
-        if not path.is_file() or sha256(path) != described["sha256"]:
-            changed.append(name)
+    tables = read_manifest(run_dir)["tables"]
+    changed = changed_tables(run_dir)
     told = f"; not as written: {', '.join(changed)}" if changed else ""
     own = within("tables_as_written", len(changed), 0, f"{len(tables)} tables by SHA-256{told}")
     return [own, *check_tables(run_dir)]

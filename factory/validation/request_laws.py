@@ -46,7 +46,9 @@ def request_laws(reader: RunReader, end_s: float, requests: int) -> list[LawResu
     Raises:
         InputError: A table is missing.
     """
-    rows = reader.read("fact_requests", ("outcome", "is_good", *_NUMBERS))
+    rows = reader.read(
+        "fact_requests", ("deployment", "outcome", "is_good", "is_truncated", *_NUMBERS)
+    )
     counted = reader.read("fact_tenant_intervals", (*_COUNTED, "input_tokens", "output_tokens"))
     columns = (*_TOKENS, "output_tokens", "energy_gpu_kwh", *_WORKING)
     pools = reader.read("fact_intervals", columns)
@@ -133,14 +135,28 @@ def _instants(rows: Columns, end_s: float) -> LawResult:
 
 
 def _own_tokens(rows: Columns) -> LawResult:
-    """A completed request's prompt is computed or cached, and its output is what it asked for."""
+    """A completed request's prompt is computed or cached, and its output is what it asked for.
+
+    A truncated answer ends where prompt and output reach the limit of its deployment: the same sum
+    for all of them, which no other completed request passes.
+    """
     done = rows.is_equal("outcome", "completed")
+    cut = rows.flag("is_truncated")
     prompt = rows.number("input_computed_tokens") + rows.number("input_cached_tokens")
+    output = rows.number("output_tokens")
     off = np.abs(prompt - rows.number("input_tokens"))
-    off += np.abs(rows.number("output_tokens") - rows.number("requested_output_tokens"))
+    off += np.where(cut, 0.0, np.abs(output - rows.number("requested_output_tokens")))
+    total = rows.number("input_tokens") + output
+    deployment = rows.text("deployment").codes
+    for code in np.unique(deployment[cut]).tolist():
+        mine = done & (deployment == code)
+        limit = float(total[mine & cut].max())
+        off += np.where(mine, np.where(cut, limit - total, np.maximum(total - limit, 0.0)), 0.0)
     off = np.where(done, off, 0.0)
     worst = float(off.max(initial=0.0))
     detail = f"computed + cached = input, delivered = requested, of {int(done.sum())} completed"
+    if cut.any():
+        detail += f"; {int(cut.sum())} truncated at the limit of prompt + output"
     if worst:
         detail += f"; row {int(off.argmax())} is off by {worst:.0f} tokens"
     return within("tokens_of_requests", worst, 0, detail)

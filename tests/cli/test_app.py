@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -136,6 +137,9 @@ def test_skipping_bad_rows_reaches_the_scenario(simulation: types.ModuleType) ->
         (["check"], "give either"),
         (["check", "quickstart", "--run", "x"], "give either"),
         (["check", "--run", "no/such"], "no such run directory"),
+        (["check", "--run", "x", "--set", "run.seed=1"], "--set run.seed=1: goes with a SCENARIO"),
+        (["query", "x", "select 1", "--limit", "3", "--all"], "either --limit N or --all"),
+        (["check", "quickstart", "--set", "run.duration_s="], "--set run.duration_s=: run.dur"),
         (["query", "no/such", "select 1"], "no such run directory"),
         (["report", "no/such"], "no such run directory"),
         (["catalog", "gpus", "h10"], "h100"),
@@ -160,6 +164,29 @@ def test_check_names_every_problem_at_once(tmp_path: Path) -> None:
     as_json = json.loads(runner.invoke(app, ["check", str(path), "--json"]).stdout)
     assert not as_json["is_sound"]
     assert len(as_json["problems"]) >= 2
+
+
+def test_check_finds_what_only_the_engine_would(tmp_path: Path) -> None:
+    arguments = ["check", "mooncake-conversation", "--set", "facility.contracted_mw=0.001"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 2
+    text = result.stderr
+    assert "configs/scenarios/mooncake-conversation.yaml:" in text
+    assert "workload.trace.path: no such file; name yours with --set workload.trace.path=" in text
+    assert "--set facility.contracted_mw=0.001: facility.contracted_mw: is below" in text
+    path = tmp_path / "trace.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n", encoding="utf-8")
+    result = runner.invoke(app, [*arguments[:2], "--set", f"workload.trace.path={path}"])
+    assert "workload.trace.format: the first request cannot be read as this" in result.stderr
+    assert "allowed: mooncake, azure, agentic, fact_requests" in result.stderr
+
+
+def test_run_and_check_say_the_same_of_a_missing_trace() -> None:
+    checked = runner.invoke(app, ["check", "mooncake-conversation"])
+    ran = runner.invoke(app, ["run", "mooncake-conversation"])
+    assert checked.exit_code == ran.exit_code == 2
+    assert checked.stderr == ran.stderr
 
 
 @pytest.mark.parametrize("name", ["quickstart", "hgx-h200", "gb300-nvl72"])
@@ -187,6 +214,70 @@ def test_query_answers_in_columns_and_json(tmp_path: Path) -> None:
     }
 
 
+def test_a_wide_row_stands_upright_and_a_long_answer_is_cut(tmp_path: Path) -> None:
+    run_dir = str(make_run(tmp_path))
+    result = runner.invoke(app, ["query", run_dir, "from v_run_summary"])
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["run_id", "0123456789ab"]
+    assert len({line.index("  ") for line in lines if line.startswith("cost_usd_per")}) >= 1
+    assert len(lines) > 40
+    sql = "select * from range(1000) order by 1"
+    result = runner.invoke(app, ["query", run_dir, sql])
+    assert len(result.stdout.splitlines()) == 201
+    assert result.stderr == "200 rows shown, there are more: --limit N shows N, --all shows all\n"
+    assert len(runner.invoke(app, ["query", run_dir, sql, "--all"]).stdout.splitlines()) == 1001
+    assert len(runner.invoke(app, ["query", run_dir, sql, "--limit", "3"]).stdout.split()) == 4
+    answer = json.loads(runner.invoke(app, ["query", run_dir, sql, "--json"]).stdout)
+    assert len(answer["rows"]) == 1000
+
+
+def test_report_says_that_a_table_was_edited(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path)
+    whole = runner.invoke(app, ["report", str(run_dir)])
+    assert whole.exit_code == 0, whole.output
+    assert "Not as the run wrote them" not in whole.stdout
+    manifest = json.loads((run_dir / "run.json").read_text("utf-8"))
+    manifest["tables"]["dim_models"]["sha256"] = "0" * 64
+    manifest["summary"] = {"skipped_rows": 2}
+    (run_dir / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    edited = runner.invoke(app, ["report", str(run_dir)])
+    assert "! Not as the run wrote them: dim_models." in edited.stdout
+    assert "Not as the run wrote them: dim_models." in (run_dir / "report.html").read_text("utf-8")
+    assert "2 malformed rows of the trace were left out" in edited.stdout
+
+
+@pytest.mark.parametrize("command", [["report"], ["check", "--run"], ["query"]])
+def test_a_manifest_without_its_tables_is_refused(tmp_path: Path, command: list[str]) -> None:
+    run_dir = make_run(tmp_path)
+    (run_dir / "run.json").write_text("{}", encoding="utf-8")
+    result = runner.invoke(app, [*command, str(run_dir), *["select 1"][: command == ["query"]]])
+    assert result.exit_code == 2
+    assert "run.json: must list the run's tables under tables" in result.stderr
+
+
+def written_in_ascii(arguments: list[str]) -> str:
+    """Standard output of a command that may write ASCII only."""
+    code = f"import sys; sys.argv[1:] = {arguments!r}; from factory.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+    )
+    return done.stdout.decode("ascii")
+
+
+def test_an_ascii_terminal_gets_stand_ins(tmp_path: Path) -> None:
+    run_dir = str(make_run(tmp_path, name="münchen"))
+    screen = written_in_ascii(["report", run_dir])
+    assert "m?nchen - deepseek-r1" in screen
+    assert "~~~ water line ~~~" in screen
+    assert "DDDD" in screen
+    assert "m?nchen" in written_in_ascii(["query", run_dir, "from fact_runs"])
+    answer = json.loads(written_in_ascii(["query", run_dir, "from fact_runs", "--json"]))
+    assert "münchen" in answer["rows"][0]
+
+
 def test_a_wrong_query_is_a_message(tmp_path: Path) -> None:
     result = runner.invoke(app, ["query", str(make_run(tmp_path)), "select nothing from nowhere"])
     assert result.exit_code == 2
@@ -212,6 +303,13 @@ def test_the_catalogue_is_listed(kind: str) -> None:
     result = runner.invoke(app, ["catalog", kind])
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) >= 4
+
+
+def test_assumed_prices_are_marked_in_the_list() -> None:
+    listed = runner.invoke(app, ["catalog", "prices"]).stdout
+    line = next(line for line in listed.splitlines() if line.startswith("rental-3yr-2025-10"))
+    assert line.endswith("gb300-nvl72 3.96 (assumed)")
+    assert "gb200-nvl72 3.3," in line
 
 
 def test_a_catalogue_entry_shows_where_its_numbers_are_from() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from factory.economics import summarize, summarize_pools, summarize_windows
 from factory.errors import InputError
+from factory.records.query import query
 
 exactly = pytest.approx
 

@@ -118,3 +118,8 @@ def test_a_summary_with_holes_gives_unknown_figures() -> None:
 def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run directory"):
         load_view(tmp_path, {})
+
+
+def test_a_rejected_session_of_several_turns_is_lost(tmp_path: Path) -> None:
+    rejections = load_view(by_hand.write(tmp_path / "run"), {}).rejections
+    assert (rejections.requests, rejections.shortest_tokens, rejections.sessions) == (1, 50, 1)

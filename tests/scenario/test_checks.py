@@ -222,7 +222,7 @@ def test_a_trace_needs_no_end_but_a_load_does(minimal, problems):
 
 def test_a_trace_must_suit_its_format_and_deployment(minimal, problems):
     del minimal["workload"]["tenants"][0]["load"]
-    minimal["workload"]["trace"] = {"format": "mooncake", "path": "x", "sessions": 3}
+    minimal["workload"]["trace"] = {"format": "mooncake", "path": __file__, "sessions": 3}
     minimal["deployments"][0]["block_size"] = 64
     assert set(problems(minimal)) == {"workload.trace.sessions", "deployments[0].block_size"}
     assert problems(minimal, "workload.trace.tenant=persons")["workload.trace.tenant"].message == (

@@ -224,3 +224,9 @@ def test_shipped_names_are_sorted():
     names = shipped()
     assert names == sorted(names)
     assert {"quickstart", "mooncake-conversation", "hgx-h200", "gb300-nvl72"} <= set(names)
+
+
+def test_a_missing_trace_is_named_beside_other_problems():
+    with pytest.raises(ScenarioError) as caught:
+        load("mooncake-conversation", ["run.warmup_s=-1", "workload.trace.path=nowhere.jsonl"])
+    assert [p.path for p in caught.value.problems] == ["run.warmup_s", "workload.trace.path"]

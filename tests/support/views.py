@@ -20,7 +20,7 @@ from factory.report.model import (
 
 LEDGER = {"prefill_new": 0.15, "decode": 0.42, "idle": 0.40, "unassigned": 0.03}
 
-maybe = st.none() | st.floats(min_value=0, max_value=1e12, allow_nan=False)
+maybe = st.none() | st.just(0.0) | st.floats(min_value=1e-9, max_value=1e12)
 ratio = st.none() | st.floats(min_value=0, max_value=1)
 names = st.text(min_size=1, max_size=40)
 latencies = st.builds(Quantiles, maybe, maybe, maybe, maybe)
