@@ -120,6 +120,7 @@ def simulate(
         summary = {
             "run_dir": str(directory.final),
             **summary,
+            "skipped_rows": workload.skipped_rows,
             "simulated_s": end_s,
             "events": kernel.fired,
             "events_per_request": kernel.fired / requests if requests else None,

@@ -16,6 +16,11 @@ class Workload(Protocol):
         """Tokens per block, one number per deployment."""
         ...
 
+    @property
+    def skipped_rows(self) -> int:
+        """Malformed rows of traces left out so far."""
+        ...
+
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
         ...
