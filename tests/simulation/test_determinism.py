@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import aggregated, capped, split
 
 from factory.scenario import load
 from factory.simulation import simulate
-from runs import aggregated, capped, split
 
 SIMULATE = """
 import json, sys

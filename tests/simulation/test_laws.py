@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import aggregated, capped, engine, split
 
 from factory.scenario import load
 from factory.simulation import simulate
 from factory.validation.laws import check_run
-from runs import aggregated, capped, engine, split
 
 
 def tiny_kv() -> dict[str, Any]:

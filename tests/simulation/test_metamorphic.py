@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from observed import Observed, differences, observe
+from small_runs import aggregated, capped, engine, split
 
 from factory.records.codes import COMPLETED
 from factory.serving.meter import OUTPUT
-from runs import aggregated, capped, engine, split
 
 TIMES = ("arrival_s", "prefill_start_s", "prefill_end_s", "first_token_s", "completion_s")
 

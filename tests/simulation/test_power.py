@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from observed import BoundedKernel, Observed, observe, prepare
+from small_runs import aggregated, capped, split
 
 from factory.scenario import load
 from factory.serving.meter import ENERGY
 from factory.simulation.plant import Plant
-from runs import aggregated, capped, split
 
 IDLE_W = 120.0
 GPUS = 4

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import aggregated
 
 from factory.errors import InputError, ScenarioError
 from factory.records.run_directory import read_manifest
 from factory.scenario import load
 from factory.simulation import simulate
-from runs import aggregated
 
 # The process ends itself in the middle of the run, at a point that events decide and not a clock.
 KILLED = """
