@@ -135,7 +135,3 @@ class Timer:
         if not pending or time < pending[-1]:
             pending.append(time)
             heappush(self._queue, (time, self.order, next(self._ids), self))
-
-    def cancel(self) -> None:
-        """Be due no more; the queue entry fires without effect."""
-        self.due = math.inf

@@ -66,16 +66,6 @@ def test_an_entry_left_behind_serves_the_next_setting() -> None:
     assert kernel.fired == 3
 
 
-def test_a_cancelled_timer_does_not_fire() -> None:
-    kernel, log = Kernel(), Log()
-    timer = kernel.timer(CLASS_STEP, 0, log.of("a"))
-    timer.set(1.0)
-    timer.cancel()
-    assert timer.due == math.inf
-    kernel.run()
-    assert not log
-
-
 def test_a_timer_may_set_itself_to_now() -> None:
     kernel, log = Kernel(), Log()
 

@@ -97,14 +97,6 @@ class Segment:
         """
         return self.base_s * k + self.slope_s * (k * (k - 1) * 0.5)
 
-    def elapsed_full(self, k: int) -> float:
-        """Seconds that the first ``k`` steps would take at clock 1.0."""
-        return self.full_base_s * k + self.full_slope_s * (k * (k - 1) * 0.5)
-
-    def steps_within(self, t: float) -> int:
-        """Largest ``k <= steps`` with ``elapsed(k) <= t``, exactly as floats compare; 0 if none."""
-        return self.steps_by(0.0, t)
-
     def steps_by(self, anchor_s: float, now_s: float) -> int:
         """Largest ``k <= steps`` with ``anchor_s + elapsed(k) <= now_s``, as floats compare.
 

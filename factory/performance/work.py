@@ -53,19 +53,6 @@ class RankWork:
         self.prefill_context_slope = prefill_context_slope
         self.logit_rows = logit_rows
 
-    def after(self, k: int) -> RankWork:
-        """The work as it stands ``k`` steps later on the same line, as a new object."""
-        return RankWork(
-            self.decode,
-            self.context + self.decode * k,
-            self.prefill_tokens,
-            self.prefill_pairs + self.prefill_pairs_slope * k,
-            self.prefill_pairs_slope,
-            self.prefill_context + self.prefill_context_slope * k,
-            self.prefill_context_slope,
-            self.logit_rows,
-        )
-
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
         return f"RankWork({fields})"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from factory.power.gpu import gpu_watts, idle_watts, power_law
-from factory.power.levels import CLOCK_LEVELS, clock_levels, highest_level
+from factory.power.levels import CLOCK_LEVELS, clock_levels
 
 __all__ = [
     "CLOCK_LEVELS",
     "clock_levels",
     "gpu_watts",
-    "highest_level",
     "idle_watts",
     "power_law",
 ]

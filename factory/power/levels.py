@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 CLOCK_LEVELS = 32
 """Clock levels of a budget node: few enough that step tables by clock stay small."""
 
@@ -25,18 +23,3 @@ def clock_levels(min_clock_ratio: float, levels: int = CLOCK_LEVELS) -> tuple[fl
     last = levels - 1
     step = (1.0 - min_clock_ratio) / last
     return (*(min_clock_ratio + step * i for i in range(last)), 1.0)
-
-
-def highest_level(watts_by_level: Sequence[float], budget_w: float) -> int:
-    """Index of the highest level whose draw is within the budget; 0 if none is.
-
-    Draws need not rise with the level. A caller that must not exceed the budget checks level 0.
-
-    Args:
-        watts_by_level: Draw at each level, W, lowest clock first; not empty.
-        budget_w: Most that may be drawn, W.
-    """
-    for level in range(len(watts_by_level) - 1, 0, -1):
-        if watts_by_level[level] <= budget_w:
-            return level
-    return 0

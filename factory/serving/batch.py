@@ -86,7 +86,6 @@ class LeapBatch:
         sequence.join_step = step
         sequence.join_context = position + 1
         finish = step + sequence.limit - sequence.generated
-        sequence.finish_step = finish
         self._tickets = ticket = self._tickets + 1
         sequence.ticket = ticket
         heappush(self._heap, (finish, ticket, sequence))
@@ -199,7 +198,6 @@ class StepBatch:
         sequence.ticket = self._tickets
         sequence.join_step = self.step
         sequence.join_context = sequence.position + 1
-        sequence.finish_step = self.step + sequence.limit - sequence.generated
         self._members[sequence.ticket] = sequence
         self._count()
 

@@ -29,7 +29,6 @@ class Sequence:
         generated: Output tokens delivered or ready to deliver, as of its last joining, tokens.
         recompute: Tokens of `left` that it had computed before a preemption, tokens.
         join_step, join_context: Step index and context (new token included) when it joined a batch.
-        finish_step: Step index at which it has all its tokens.
         ticket: Order of joining its batch; -1 while it is in none.
         cost_mark: The replica's cost integrators when it joined.
     """
@@ -42,7 +41,6 @@ class Sequence:
         "energy_input_j",
         "energy_output_j",
         "expected",
-        "finish_step",
         "first_cached",
         "first_token_s",
         "generated",
@@ -93,7 +91,6 @@ class Sequence:
         self.expected = 0
         self.join_step = 0
         self.join_context = 0
-        self.finish_step = 0
         self.ticket = -1
         self.cost_mark = NO_COST
         self.computed_tokens = 0

@@ -29,6 +29,21 @@ CLOCKS = (0.4, 0.7, 1.0)
 ULPS = 1 + 1e-12
 Case = tuple[str, str, Layout, str]
 
+
+def later_by(rank: RankWork, k: int) -> RankWork:
+    """The work as it stands k steps later on the same line."""
+    return RankWork(
+        rank.decode,
+        rank.context + rank.decode * k,
+        rank.prefill_tokens,
+        rank.prefill_pairs + rank.prefill_pairs_slope * k,
+        rank.prefill_pairs_slope,
+        rank.prefill_context + rank.prefill_context_slope * k,
+        rank.prefill_context_slope,
+        rank.logit_rows,
+    )
+
+
 cases = st.sampled_from(CASES)
 clocks = st.sampled_from(CLOCKS)
 
@@ -121,7 +136,7 @@ def test_a_later_anchor_continues_the_line(
     model = shared(case)
     first = model.plan(ranks, clock, steps)
     j = data.draw(st.integers(0, first.steps - 1))
-    later = model.plan([rank.after(j) for rank in ranks], clock, steps)
+    later = model.plan([later_by(rank, j) for rank in ranks], clock, steps)
     assert later.base_s == pytest.approx(first.base_s + first.slope_s * j, rel=1e-9)
     full = first.full_base_s + first.full_slope_s * j
     assert later.full_base_s == pytest.approx(full, rel=1e-9)
@@ -137,10 +152,12 @@ def test_a_later_anchor_continues_the_line(
 def test_segments_add_up_to_naive_steps(state: tuple[Case, list[RankWork]], clock: float) -> None:
     case, ranks = state
     model = shared(case)
-    naive = sum(model.plan([rank.after(k) for rank in ranks], clock, 1).base_s for k in range(60))
+    naive = sum(
+        model.plan([later_by(rank, k) for rank in ranks], clock, 1).base_s for k in range(60)
+    )
     leapt, done = 0.0, 0
     while done < 60:
-        segment = model.plan([rank.after(done) for rank in ranks], clock, 60 - done)
+        segment = model.plan([later_by(rank, done) for rank in ranks], clock, 60 - done)
         leapt += segment.elapsed(segment.steps)
         done += segment.steps
     assert leapt == pytest.approx(naive, rel=1e-9)
@@ -195,7 +212,7 @@ def test_more_work_never_takes_less(
     before = model.plan(ranks, clock, 1).base_s
     i = data.draw(st.integers(0, len(ranks) - 1))
     r = ranks[i]
-    more = r.after(0)
+    more = later_by(r, 0)
     growth = data.draw(st.sampled_from(["batch", "context", "prompt", "prefix"]))
     by = data.draw(st.integers(1, 2000))
     if growth == "batch":
@@ -232,8 +249,8 @@ def test_a_segment_ends_where_another_rank_overtakes() -> None:
     ranks = [few, many, *[RankWork()] * 6]
     s = model.plan(ranks, 1.0, 10**6)
     assert s.steps < 10**6
-    before = model.plan([rank.after(s.steps - 1) for rank in ranks], 1.0, 1).base_s
-    after = model.plan([rank.after(s.steps) for rank in ranks], 1.0, 1).base_s
+    before = model.plan([later_by(rank, s.steps - 1) for rank in ranks], 1.0, 1).base_s
+    after = model.plan([later_by(rank, s.steps) for rank in ranks], 1.0, 1).base_s
     assert before == pytest.approx(s.base_s + s.slope_s * (s.steps - 1), rel=1e-12)
     assert after > (s.base_s + s.slope_s * s.steps) * ULPS
 

@@ -47,17 +47,17 @@ def test_steps_by_is_the_last_boundary_not_after_now(
     assert found == steps or anchor + segment.elapsed(found + 1) > now
 
 
-def test_steps_within_counts_from_zero() -> None:
+def test_steps_by_counts_from_zero() -> None:
     segment = line(0.5, 0.25, 10)
     # Boundaries: 0.5, 1.25, 2.25, 3.5, …
-    assert [segment.steps_within(t) for t in (-1.0, 0.0, 0.49, 0.5, 1.25, 2.2, 3.5)] == [
+    assert [segment.steps_by(0.0, t) for t in (-1.0, 0.0, 0.49, 0.5, 1.25, 2.2, 3.5)] == [
         0, 0, 0, 1, 2, 2, 4,
     ]  # fmt: skip
-    assert segment.steps_within(math.inf) == 10
+    assert segment.steps_by(0.0, math.inf) == 10
 
 
 def test_steps_of_no_length_are_all_within() -> None:
-    assert line(0.0, 0.0, 7).steps_within(0.0) == 7
+    assert line(0.0, 0.0, 7).steps_by(0.0, 0.0) == 7
 
 
 def test_fixed_step_by_hand() -> None:

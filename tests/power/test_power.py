@@ -10,7 +10,6 @@ from factory.power import (
     CLOCK_LEVELS,
     clock_levels,
     gpu_watts,
-    highest_level,
     idle_watts,
     power_law,
 )
@@ -79,12 +78,6 @@ def test_default_levels() -> None:
 def test_levels_out_of_range(lowest: float, count: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         clock_levels(lowest, count)
-
-
-@given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=32), st.floats(0.0, 1e6))
-def test_highest_level_is_the_last_within_the_budget(watts: list[float], budget: float) -> None:
-    level = highest_level(watts, budget)
-    assert level == max((i for i, w in enumerate(watts) if w <= budget), default=0)
 
 
 @given(names, st.floats(1e-4, 1.0), ratios, ratios, clocks)
