@@ -221,14 +221,11 @@ class Replica:
         self._advance(k - self.k)
         self.meter.work(leap, k, part, now_s)
 
-    def _advance(self, steps: int) -> bool:
+    def _advance(self, steps: int) -> list[Rank]:
+        """Counts ``steps`` more steps; returns the ranks in which something came to an end."""
         self.k += steps
         self.step += steps
-        ended = False
-        for rank in self.ranks:
-            if rank.advance(steps):
-                ended = True
-        return ended
+        return [rank for rank in self.ranks if rank.advance(steps)]
 
     def _account(self, leap: Leap, now_s: float) -> None:
         """Brings the account to the boundary at ``now_s``."""
@@ -254,10 +251,12 @@ class Replica:
         self.now_s = now_s
         self._inside = True
         ranks = self.ranks
-        changed = self._advance(self.target - self.k)
-        if changed:
+        changed = False
+        ended = self._advance(self.target - self.k)
+        if ended:
+            changed = True
             self._account(leap, now_s)
-            for rank in ranks:
+            for rank in ended:
                 self._end(rank, now_s)
         for rank in ranks:
             if rank.ready:
