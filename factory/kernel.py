@@ -109,7 +109,8 @@ class Timer:
 
     A later time leaves the pending queue entry in place: when that fires early, the timer is queued
     anew. Only an earlier time costs a new entry, so an owner whose end moves back with every
-    joining request pays one stale event, not one for each.
+    joining request pays one stale event, not one for each. Entries of one timer differ in time, and
+    those of two in order: they need no count of creation to be told apart.
 
     Attributes:
         due: Absolute time in seconds, infinite when not set.
@@ -118,11 +119,10 @@ class Timer:
         order: Its rank among the events of an instant.
     """
 
-    __slots__ = ("_ids", "_queue", "callback", "due", "order", "pending")
+    __slots__ = ("_queue", "callback", "due", "order", "pending")
 
     def __init__(self, kernel: Kernel, rank: int, callback: Callable[[float], None]) -> None:
         self._queue: list[Any] = kernel._queue
-        self._ids = kernel._eid
         self.order = rank
         self.callback = callback
         self.pending: list[float] = []
@@ -134,4 +134,4 @@ class Timer:
         pending = self.pending
         if not pending or time < pending[-1]:
             pending.append(time)
-            heappush(self._queue, (time, self.order, next(self._ids), self))
+            heappush(self._queue, (time, self.order, 0, self))
