@@ -179,10 +179,7 @@ class Deployment:
             sequence.first_cached = cached
             if cached:
                 rank.replica.meter.add(CACHED, cached)
-        if decode is None or sequence.decode_rank is not None:
-            self._token(sequence, rank, now_s, first)
-            return
-        if sequence.limit == 1:
+        if decode is None or sequence.decode_rank is not None or sequence.limit == 1:
             self._token(sequence, rank, now_s, first)
             return
         rank.admitted.pop(sequence, None)

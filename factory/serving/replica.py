@@ -208,7 +208,7 @@ class Replica:
     def touch(self) -> None:
         """Brings the account to the boundary being worked at: the batch is about to change."""
         leap = self.leap
-        if leap is not None and leap.k < self.k:
+        if leap is not None:
             self._account(leap, self.now_s)
 
     def close(self, now_s: float) -> None:
@@ -288,7 +288,7 @@ class Replica:
     def _plan(self, now_s: float) -> None:
         """Plans the next leap from the ranks' state, or goes idle."""
         leap = self.leap
-        if leap is not None and leap.k < self.k:
+        if leap is not None:
             self._account(leap, now_s)
         self._stale = False
         shares: list[PrefillShare] = []

@@ -6,6 +6,7 @@ import json
 
 from factory.records.tables import RunTables
 from factory.scenario import Catalog, Scenario, flatten, resolved
+from factory.simulation.names import block_size
 from factory.simulation.plant import Plant
 
 
@@ -74,7 +75,7 @@ def _serving(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTabl
                 "decode_router_policy": deployment.decode_router.policy
                 if any(pool.role == "decode" for pool in deployment.pools)
                 else None,
-                "block_size_tokens": deployment.block_size or 64,
+                "block_size_tokens": block_size(deployment),
             }
             for deployment in scenario.deployments
         ],

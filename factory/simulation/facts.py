@@ -47,8 +47,7 @@ def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: floa
     run = scenario.run
     window_s = run.window_s
     if run.duration_s is not None:
-        windows = math.floor(run.duration_s / window_s + 1e-9)
-        return windows * window_s if windows else run.duration_s
+        return math.floor(run.duration_s / window_s + 1e-9) * window_s
     if last_arrival_s is None:
         return math.inf
     loads = [tenant.load for tenant in scenario.workload.tenants if tenant.load is not None]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from factory.facility import Placement, PoolNeed, Shelf, place
 from factory.records.batch import CodeTables, Limits
-from factory.scenario import Catalog, Pool, Scenario
+from factory.scenario import Catalog, Deployment, Pool, Scenario
+from factory.scenario.resolve import DEFAULT_BLOCK_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Layout:
     spares: tuple[Spare, ...]
     placement: Placement
     codes: CodeTables
+
+
+def block_size(deployment: Deployment) -> int:
+    """Tokens of a KV block of a deployment."""
+    return deployment.block_size or DEFAULT_BLOCK_SIZE
 
 
 def placed(scenario: Scenario, catalog: Catalog) -> Placement:

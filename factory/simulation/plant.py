@@ -23,7 +23,7 @@ from factory.serving.replica import Replica
 from factory.serving.router import build as build_router
 from factory.serving.slots import Slots
 from factory.serving.transfer import Fabric, Link
-from factory.simulation.names import Layout, PoolPlace, lay_out
+from factory.simulation.names import Layout, PoolPlace, block_size, lay_out
 from factory.statistics import stream
 from factory.workload import Workload
 
@@ -199,7 +199,7 @@ class _Builder:
         self.kernel = kernel
         self.number = number
         self.section = scenario.deployments[number]
-        self.block_size = self.section.block_size or 64
+        self.block_size = block_size(self.section)
         self.places = [place for place in layout.pools if place.deployment == number]
 
     def deployment(

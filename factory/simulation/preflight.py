@@ -10,7 +10,7 @@ from factory.performance import build_memory
 from factory.power import gpu_watts
 from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
 from factory.scenario.demand import TraceFormat
-from factory.simulation.names import placed
+from factory.simulation.names import block_size, placed
 from factory.workload import build as build_workload
 
 
@@ -135,7 +135,7 @@ def _trace(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     trace = scenario.workload.trace
     if trace is None:
         return
-    sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
+    sizes = [block_size(deployment) for deployment in scenario.deployments]
     try:
         next(iter(build_workload(scenario, catalog, sizes).start()), None)
     except ScenarioError as error:

@@ -19,7 +19,7 @@ from factory.records.tables import RunTables
 from factory.scenario import Scenario, catalog, resolved
 from factory.simulation.dimensions import write_dimensions
 from factory.simulation.facts import measured_until, write_facts
-from factory.simulation.names import lay_out
+from factory.simulation.names import block_size, lay_out
 from factory.simulation.plant import Plant, assemble
 from factory.simulation.preflight import preflight
 from factory.workload import build as build_workload
@@ -96,7 +96,7 @@ def simulate(
         layout = lay_out(scenario, known)
         tables = RunTables(directory.tables, constants, layout.codes)
         kernel = Kernel()
-        sizes = [deployment.block_size or 64 for deployment in scenario.deployments]
+        sizes = [block_size(deployment) for deployment in scenario.deployments]
         workload = build_workload(scenario, known, sizes)
         plant = assemble(
             scenario,
