@@ -24,9 +24,10 @@ clocks = st.floats(0.1, 1.0)
 def test_h100_by_hand() -> None:
     # 120 + 66·1 + 829·0.3 + 385·√0.25 = 627.2 W
     assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.3, 0.25, 1.0) == pytest.approx(627.2)
-    # At half the clock an operation takes a quarter of the energy, half of the memory's included:
-    # 120 + 66/8 + 829·0.15/4 + 385·(0.5 + 0.5/4)·0.5
-    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.15, 0.25, 0.5) == pytest.approx(279.65)
+    # At half the clock an operation takes a quarter of the energy, half of the memory's included.
+    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.15, 0.25, 0.5) == pytest.approx(
+        120 + 66 / 8 + 829 * 0.15 / 4 + 385 * (0.5 + 0.5 / 4) * 0.5
+    )
     assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.9, 0.9, 1.0) == GPUS["h100-sxm"].tdp_w == 700
     assert idle_watts(GPUS["h100-sxm"], loaded=True) == 120
     assert idle_watts(GPUS["h100-sxm"], loaded=False) == 72
