@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from factory.cli.failures import told_plainly
+from factory.cli.validate_app import calibrate_app, validate_app
 
 app = typer.Typer(
     name="factory",
@@ -19,6 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(validate_app, name="validate")
+app.add_typer(calibrate_app, name="calibrate")
 
 ScenarioArgument = Annotated[
     str,

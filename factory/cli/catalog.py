@@ -8,7 +8,7 @@ from typing import Any
 
 from factory.cli.output import print_columns
 from factory.errors import InputError
-from factory.scenario import Catalog, catalog, shipped
+from factory.scenario import Catalog, ModelSpec, catalog, shipped
 
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "gpus": (
@@ -21,7 +21,8 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
     "systems": (
         ("GPU", "gpu"),
-        ("per NVLink", "nvlink_domain_gpus"),
+        ("scale-up", "scale_up"),
+        ("of GPUs", "nvlink_domain_gpus"),
         ("per rack", "gpus_per_rack"),
         ("IT kW/GPU", "design_it_kw_per_gpu"),
         ("PUE", "design_pue"),
@@ -30,8 +31,11 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("layers", "layers"),
         ("hidden", "hidden"),
         ("attention", "attention"),
+        ("linear", "linear_layers"),
         ("experts", "experts"),
         ("per token", "experts_per_token"),
+        ("MTP", "mtp_layers"),
+        ("4-bit", "fp4_kind"),
         ("context", "max_context"),
     ),
     "prices": (("date", "date"), ("USD per GPU-hour", "usd_per_gpu_hour")),
@@ -101,13 +105,35 @@ def _print_entry(entry: Any) -> None:
     rows = []
     for field in dataclasses.fields(entry):
         value = getattr(entry, field.name)
-        if field.name == "provenance":
+        if field.name == "provenance" or _is_absent(entry, value):
             continue
         if isinstance(value, Mapping):
             rows += [[key, _words(item), *_origin(entry, key)] for key, item in value.items()]
         else:
             rows.append([field.name, _words(value), *_origin(entry, field.name)])
+    if isinstance(entry, ModelSpec):
+        rows += _computed(entry)
     print_columns(["field", "value", "kind", "source, date"], rows)
+
+
+def _is_absent(entry: Any, value: object) -> bool:
+    """Whether a model does not have the part that a field describes."""
+    return isinstance(entry, ModelSpec) and value in (0, (), "none")
+
+
+def _computed(model: ModelSpec) -> list[list[str]]:
+    """Bytes that follow from the architecture."""
+    from factory.performance import architecture as arch
+
+    formats: tuple[arch.Format, ...] = ("fp16", "fp8", "fp4")
+    sizes = [(f"weights in {each}, bytes", arch.weight_bytes(model, each)) for each in formats]
+    if model.mtp_layers:
+        sizes += [(f"MTP in {each}, bytes", arch.mtp_bytes(model, each)) for each in formats]
+    for each in formats[:2]:
+        sizes.append((f"KV per token in {each}, bytes", arch.kv_bytes_per_token(model, each)))
+    if model.linear_layers:
+        sizes.append(("state per sequence, bytes", arch.state_bytes_per_sequence(model)))
+    return [[name, f"{size:,.0f}", "computed", "from the fields above"] for name, size in sizes]
 
 
 def _origin(entry: Any, field: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
     from factory.errors import ScenarioError
 
     try:
-        scenario = _sound(source, overrides)
+        scenario, notes = _sound(source, overrides)
     except ScenarioError as error:
         if not as_json:
             raise
@@ -37,31 +37,34 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
             }
             for problem in error.problems
         ]
-        print_json({"scenario": source, "is_sound": False, "problems": problems})
+        print_json({"scenario": source, "is_sound": False, "problems": problems, "notes": []})
         raise SystemExit(error.exit_code) from None
     if as_json:
-        print_json({"scenario": source, "is_sound": True, "problems": []})
+        print_json({"scenario": source, "is_sound": True, "problems": [], "notes": notes})
         return
     pools = sum(len(deployment.pools) for deployment in scenario.deployments)
     print(f"{scenario.name}: sound ({_some(len(scenario.deployments), 'deployment')},", end=" ")
     print(f"{_some(pools, 'pool')}, {_some(len(scenario.workload.tenants), 'tenant')})")
+    for note in notes:
+        print(f"note: {note}")
 
 
-def _sound(source: str, overrides: Sequence[str]) -> Scenario:
-    """The scenario.
+def _sound(source: str, overrides: Sequence[str]) -> tuple[Scenario, list[str]]:
+    """The scenario, and what to know of its step times.
 
     Raises:
         FactoryError: It cannot be used.
     """
     from factory.errors import ScenarioError
-    from factory.scenario import catalog, load
-    from factory.simulation.preflight import preflight
+    from factory.scenario import catalog_of, load
+    from factory.simulation.preflight import notes, preflight
 
     scenario = load(source, overrides)
-    problems = preflight(scenario, catalog())
+    known = catalog_of(scenario)
+    problems = preflight(scenario, known)
     if problems:
         raise ScenarioError(problems)
-    return scenario
+    return scenario, notes(scenario, known)
 
 
 def _some(number: int, what: str) -> str:

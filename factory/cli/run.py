@@ -39,3 +39,5 @@ def run_scenario(
     from factory.report.screen import render
 
     render(view, screen())
+    for note in result.summary.get("notes", ()):
+        print(f"note: {note}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from factory.performance.build import build, build_memory, build_reference, layout_of, system_of
 from factory.performance.fixed import FixedStepModel
+from factory.performance.hardware import efficiency
 from factory.performance.layout import Layout
 from factory.performance.memory import MemoryPlan, memory_plan
 from factory.performance.reference import ReferenceCosts, reference_costs
@@ -24,6 +25,7 @@ __all__ = [
     "build",
     "build_memory",
     "build_reference",
+    "efficiency",
     "layout_of",
     "memory_plan",
     "reference_costs",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factory.performance import architecture as arch
-from factory.performance.forward import kv_bytes_per_layer
+from factory.performance.forward import kv_bytes_per_layer, storage
+from factory.performance.operators import SHARPNESS
 
 if TYPE_CHECKING:
     from factory.performance.forward import ForwardPass
@@ -35,15 +36,17 @@ class PrefillRates:
 
     Seconds are the longer of ``pair_s * pairs + context_s * context`` (compute; the second term is
     MLA's expansion of latents) and ``read_s * context`` (memory), and beside them
-    ``window_s * min(pairs, window * tokens)`` for sliding layers.
+    ``window_s * min(pairs, window * tokens)`` for sliding layers and ``token_s * tokens``.
     """
 
     pair_s: float
     context_s: float
     read_s: float
     window_s: float
+    token_s: float
     pair_flops: float
     context_flops: float
+    token_flops: float
     read_hbm: float
     window_flops: float
     window: int
@@ -59,66 +62,98 @@ def context_edges(forward: ForwardPass) -> tuple[int, ...]:
 def decode_lines(forward: ForwardPass, clock: float, sequences: int) -> tuple[DecodeLine, ...]:
     """The line below the first edge, between the edges, and above the last.
 
+    A token of context costs the longer of its compute and its memory time (rounded off as all
+    kernels are); a sequence costs ``decode_pad_context`` tokens more than it has, in each layer.
+
     Args:
         forward: The forward pass whose attention it is.
         clock: Fraction of the nominal clock.
         sequences: Decoding sequences; beyond the pipeline's stages it makes no difference.
     """
     model, layout = forward.model, forward.layout
-    machine, eff = forward.machine, forward.efficiency
-    flops = arch.decode_pair_flops(model) / layout.tp
+    machine, law = forward.machine, forward.efficiency.kernels
+    queries = forward.verified
+    heads = max(model.heads / layout.tp, 1.0)
+    flops = arch.decode_pair_flops(model) / layout.tp * queries
+    padded = flops * (1.0 + law.decode_pad_rows / (heads * queries))
     moved = kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
-    read_s = moved / (machine.hbm * eff.decode_hbm)
-    compute_s = flops / (machine.fp16 * eff.decode_compute)
-    layer_s, full_layer_s = max(compute_s / clock, read_s), max(compute_s, read_s)
+    reached = law.decode_fp8_memory if forward.kv_cache == "fp8" else law.decode_memory
+    read_s = moved / (machine.hbm * reached)
+    compute_s = padded / (machine.fp16 * law.decode_compute)
+    engine = forward.efficiency.engine
+    scale = engine.kernel_time * engine.decode_attention_time
+    layer_s = scale * _longer(compute_s / clock, read_s)
+    full_layer_s = scale * _longer(compute_s, read_s)
+    layers = arch.attention_layers(model)
     # A lap sees each microbatch in every layer, or all of them in the slowest stage's layers.
     spread = max(1.0 / min(sequences, layout.pp), -(-model.layers // layout.pp) / model.layers)
 
     def line(full_layers: int, windowed: int) -> DecodeLine:
         tokens = windowed * model.sliding_window
+        # Drafts of an MTP layer attend to the context too, one query at a time.
+        drafted = forward.draft_tokens
+        each = full_layers + drafted
+        padding = layers * law.decode_pad_context + tokens
         return DecodeLine(
-            fixed_s=tokens * layer_s * spread,
-            token_s=full_layers * layer_s * spread,
-            full_fixed_s=tokens * full_layer_s * spread,
-            full_token_s=full_layers * full_layer_s * spread,
+            fixed_s=padding * layer_s * spread,
+            token_s=each * layer_s * spread,
+            full_fixed_s=padding * full_layer_s * spread,
+            full_token_s=each * full_layer_s * spread,
             fixed_flops=tokens * flops / layout.pp,
-            token_flops=full_layers * flops / layout.pp,
+            token_flops=(full_layers * flops + drafted * flops / queries) / layout.pp,
             fixed_hbm=tokens * moved / layout.pp,
-            token_hbm=full_layers * moved / layout.pp,
+            token_hbm=each * moved / layout.pp,
         )
 
     if not context_edges(forward):
-        return (line(model.layers, 0),)
-    return (
-        line(model.layers, 0),
-        line(model.layers - model.sliding_layers, model.sliding_layers),
-    )
+        return (line(layers, 0),)
+    return (line(layers, 0), line(layers - model.sliding_layers, model.sliding_layers))
 
 
 def prefill_rates(forward: ForwardPass, clock: float) -> PrefillRates:
-    """Rates of prefill attention at a clock."""
+    """Rates of prefill attention at a clock.
+
+    The softmax costs as much as ``prefill_softmax_dims`` more dimensions of each head and product;
+    each prompt token attends to ``prefill_pad_context`` positions more than it has.
+    """
     model, layout = forward.model, forward.layout
-    machine, eff = forward.machine, forward.efficiency
+    machine, law = forward.machine, forward.efficiency.kernels
     windowed = model.sliding_layers if model.sliding_window else 0
-    full = model.layers - windowed
+    full = arch.attention_layers(model) - windowed
     # Prompt tokens are spread over microbatches, so a lap passes them through the slowest stage.
-    spread = -(-model.layers // layout.pp) / model.layers
+    engine = forward.efficiency.engine
+    scale = engine.kernel_time * engine.prefill_attention_time
+    spread = scale * -(-model.layers // layout.pp) / model.layers
     flops = arch.prefill_pair_flops(model) / layout.tp
+    softmax = 4.0 * model.heads * law.prefill_softmax_dims / layout.tp
     expansion = arch.mla_expansion(model, forward.weights)
     expand = 2.0 * expansion.inputs * expansion.outputs / layout.tp if expansion else 0.0
-    expand_peak = machine.peak(expansion.format) if expansion else machine.fp16
+    expand_s = 0.0
+    if expansion:
+        stored = storage(model, expansion.format)
+        reached = forward.efficiency.products[stored].compute
+        expand_s = expand / (machine.peak(stored) * reached * clock)
     moved = kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
-    pair_s = flops / (machine.fp16 * eff.prefill_compute * clock)
-    expand_s = expand / (expand_peak * eff.gemm_compute * clock)
+    pair_s = (flops + softmax) / (machine.fp16 * law.prefill_compute * clock)
+    token_s = (full + windowed) * law.prefill_pad_context * pair_s
+    linear = model.linear_layers * arch.linear_attention_token_flops(model) / layout.tp
+    token_s += linear / (machine.fp16 * law.prefill_compute * clock)
+    launches = max(scale, layout.pp * spread) * model.layers
     return PrefillRates(
         pair_s=full * pair_s * spread,
         context_s=full * expand_s * spread,
-        read_s=full * moved / (machine.hbm * eff.decode_hbm) * spread,
+        read_s=full * moved / (machine.hbm * law.decode_memory) * spread,
         window_s=windowed * pair_s * spread,
+        token_s=token_s * spread,
         pair_flops=full * flops / layout.pp,
         context_flops=full * expand / layout.pp,
+        token_flops=linear / layout.pp,
         read_hbm=full * moved / layout.pp,
         window_flops=windowed * flops / layout.pp,
         window=model.sliding_window if windowed else 0,
-        fixed_s=max(1.0, layout.pp * spread) * model.layers * eff.attention_s,
+        fixed_s=launches * law.prefill_launch_us * 1e-6,
     )
+
+
+def _longer(compute_s: float, memory_s: float) -> float:
+    return float((compute_s**SHARPNESS + memory_s**SHARPNESS) ** (1.0 / SHARPNESS))

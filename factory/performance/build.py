@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from factory.errors import Problem, ScenarioError
 from factory.performance.fixed import FixedStepModel
+from factory.performance.hardware import efficiency
 from factory.performance.layout import Layout
 from factory.performance.memory import MemoryPlan, memory_plan
 from factory.performance.reference import ReferenceCosts, reference_costs
-from factory.performance.roofline import DEFAULT_STEP_OVERHEAD_S, RooflineStepModel
+from factory.performance.roofline import RooflineStepModel
 
 if TYPE_CHECKING:
     from factory.performance.step_model import StepModel
@@ -54,15 +55,22 @@ def build(pool: Pool, deployment: Deployment, catalog: Catalog, scenario: Scenar
         )
     system = system_of(pool, scenario, catalog)
     overhead = engine.step_overhead_ms
-    return RooflineStepModel(
+    roofline = RooflineStepModel(
         catalog.models[deployment.model],
         catalog.gpus[system.gpu],
         system,
         layout_of(pool),
         deployment.precision.weights,
         deployment.precision.kv_cache,
-        DEFAULT_STEP_OVERHEAD_S if overhead is None else overhead * 1e-3,
+        None if overhead is None else overhead * 1e-3,
+        efficiency(catalog.gpus[system.gpu].generation, engine.profile),
+        draft_tokens=deployment.speculation.draft_tokens if deployment.speculation else 0,
     )
+    if stated.kind == "roofline":
+        return roofline
+    from factory.performance.sources import measured_model
+
+    return measured_model(pool, deployment, catalog, scenario, roofline)
 
 
 def build_memory(
@@ -78,6 +86,7 @@ def build_memory(
         deployment.precision.kv_cache,
         engine.gpu_memory_utilization,
         engine.max_num_batched_tokens,
+        draft=deployment.speculation is not None,
     )
 
 

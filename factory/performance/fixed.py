@@ -13,7 +13,8 @@ class FixedStepModel:
 
     The base is charged to decode when anything decodes, else to prefill. All of it is compute:
     at clock ``c`` a step lasts ``1 / c`` times as long. It computes and moves nothing, so power
-    follows from being busy alone. The slowest rank sets the step.
+    follows from being busy alone. The slowest rank sets the step. Where steps verify drafts, the
+    stated times include that: nothing is added for them.
 
     Args:
         base_ms: Milliseconds of any step.

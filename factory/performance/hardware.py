@@ -1,51 +1,52 @@
-"""Rates of a GPU in its system, and how much of them kernels reach."""
+"""Rates of a GPU in its system, and what kernels and engine make of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
+from factory.scenario import catalog
+
 if TYPE_CHECKING:
-    from factory.performance.architecture import Format
-    from factory.scenario.specs import GpuSpec, SystemSpec
+    from factory.scenario.kernels import EngineSpec, KernelSpec, ProductSpec
+    from factory.scenario.specs import Catalog, GpuSpec, SystemSpec
+
+DEFAULT_ENGINE = "generic"
 
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """Achieved fractions of peak rates and fixed times of operations, one per kind.
-
-    Kind ``fitted``, coarsely: round values near those that bring AIConfigurator's step times (0.12,
-    2026-11) closest by the mean over groups of their median error. One set for all GPUs, models,
-    precisions and engines. Compute efficiency of experts is over the busiest GPU's rows;
-    ``expert_imbalance`` itself is assumed.
+    """What kernels reach on a GPU generation, and what an engine adds.
 
     Attributes:
-        gemm_compute, gemm_hbm: Dense matrix products, of peak FLOPs and of HBM bandwidth.
-        expert_compute, expert_hbm: Grouped products of experts.
-        prefill_compute: Prefill attention, of peak FP16 FLOPs.
-        decode_compute, decode_hbm: Attention over the KV cache, of FP16 FLOPs and HBM bandwidth.
-        stream_hbm: Norms, activations and other element-wise traffic.
-        link: Collectives, of the link's one-way bandwidth.
-        expert_imbalance: Rows of the busiest GPU's experts over the mean.
-        gemm_s, stream_s, attention_s: Fixed seconds of each such kernel.
-        nvlink_s, scaleout_s: Fixed seconds of a collective inside an NVLink domain, beyond it.
+        kernels: Attention, element-wise kernels and collectives.
+        products: Matrix products by storage of the weights (``fp8_block`` beside the formats).
+        engine: The serving engine.
     """
 
-    gemm_compute: float = 0.65
-    gemm_hbm: float = 0.80
-    expert_compute: float = 0.20
-    expert_hbm: float = 0.70
-    prefill_compute: float = 0.70
-    decode_compute: float = 0.60
-    decode_hbm: float = 0.85
-    stream_hbm: float = 0.50
-    link: float = 0.45
-    expert_imbalance: float = 1.5
-    gemm_s: float = 10e-6
-    stream_s: float = 3e-6
-    attention_s: float = 10e-6
-    nvlink_s: float = 10e-6
-    scaleout_s: float = 30e-6
+    kernels: KernelSpec
+    products: Mapping[str, ProductSpec]
+    engine: EngineSpec
+
+
+@cache
+def _products(generation: str) -> Mapping[str, ProductSpec]:
+    prefix = f"{generation}-"
+    found = catalog().products
+    return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
+
+
+def efficiency(generation: str, engine: str = DEFAULT_ENGINE) -> Efficiency:
+    """The catalogue's kernels of a GPU generation under an engine profile.
+
+    An engine's kernels differ by generation, so a profile may have an entry of its own for one:
+    ``sglang-2025-12@hopper`` beside ``sglang-2025-12``.
+    """
+    shipped: Catalog = catalog()
+    own = shipped.engines.get(f"{engine}@{generation}") or shipped.engines[engine]
+    return Efficiency(shipped.kernels[generation], _products(generation), own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class Machine:
     """One GPU and the links around it, in SI units.
 
     Attributes:
-        fp16, fp8, fp4: Peak dense FLOP/s of matrix products by weight format. A GPU without FP4
-            units expands FP4 weights and computes in FP16.
+        fp16, fp8, fp4: Peak dense FLOP/s of matrix products by weight format. A GPU without units
+            for a format expands its weights and computes in FP16.
         hbm: HBM bytes/s.
         nvlink, scaleout: One-way bytes/s per GPU inside and beyond the NVLink domain.
         domain: GPUs of an NVLink domain.
@@ -68,11 +69,11 @@ class Machine:
     scaleout: float
     domain: int
 
-    def peak(self, stored: Format) -> float:
-        """Peak dense FLOP/s with weights stored so."""
-        if stored == "fp16":
-            return self.fp16
-        return self.fp8 if stored == "fp8" else self.fp4
+    def peak(self, stored: str) -> float:
+        """Peak dense FLOP/s with weights stored so (a ``ProductSpec``'s storage)."""
+        if stored == "nvfp4":
+            return self.fp4
+        return self.fp8 if stored in {"fp8", "fp8_block"} else self.fp16
 
 
 def machine(gpu: GpuSpec, system: SystemSpec) -> Machine:

@@ -7,21 +7,26 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from factory.performance import architecture as arch
 from factory.performance.architecture import Format, Matrix, format_bytes
 from factory.performance.hardware import Efficiency, Machine
 
 Vector = npt.NDArray[np.float64]
 
 
+SHARPNESS = 2.5
+"""Exponent of the sum of compute and memory time: their maximum, rounded off where they meet."""
+
+
 class OperatorTally:
     """Adds up operators for one GPU, one entry per step size.
 
-    An operator takes the longer of its compute and its memory time, and its kernel's fixed time.
-    Compute slows with the clock; memory, links and fixed times do not.
+    The laws and their constants are those of ``factory.scenario.kernels``. Compute slows with the
+    clock; memory, links and fixed times do not.
 
     Args:
         machine: The GPU and its links.
-        efficiency: Achieved fractions and fixed times.
+        efficiency: What kernels reach and the engine adds.
         clock: Fraction of the nominal clock.
         size: Entries of the arrays.
     """
@@ -29,23 +34,37 @@ class OperatorTally:
     def __init__(self, machine: Machine, efficiency: Efficiency, clock: float, size: int) -> None:
         self.machine = machine
         self.efficiency = efficiency
+        self.kernels = efficiency.kernels
         self.clock = clock
         self.seconds: Vector = np.zeros(size)
         self.flops: Vector = np.zeros(size)
         self.hbm: Vector = np.zeros(size)
         self.net: Vector = np.zeros(size)
+        self.host: Vector = np.zeros(size)
 
-    def gemm(self, rows: Vector, matrix: Matrix, tp: int) -> None:
-        """Products of ``rows`` tokens with a matrix split over ``tp`` GPUs, in all its layers."""
+    def gemm(self, rows: Vector, matrix: Matrix, tp: int, stored: str) -> None:
+        """Products of ``rows`` tokens with a matrix split over ``tp`` GPUs, in all its layers.
+
+        Args:
+            rows: Tokens.
+            matrix: The matrix; ``layers`` of them, of ``copies`` in each.
+            tp: GPUs that split it.
+            stored: Storage of its weights: which product it is.
+        """
+        law = self.efficiency.products[stored]
+        machine, layers = self.machine, matrix.layers
         inputs = float(matrix.inputs) / (tp if matrix.split == "rows" else 1)
         outputs = float(matrix.outputs) / (tp if matrix.split == "columns" else 1)
-        layers, eff = matrix.layers, self.efficiency
-        flops = (2.0 * inputs * outputs * layers) * rows
-        stored = inputs * outputs * layers * format_bytes(matrix.format)
-        moved = stored + (2.0 * layers * (inputs + outputs)) * rows
-        compute = flops / (self.machine.peak(matrix.format) * eff.gemm_compute * self.clock)
-        self._add(np.maximum(compute, moved / (self.machine.hbm * eff.gemm_hbm)), flops, moved)
-        self.seconds += layers * eff.gemm_s
+        width = arch.VALUE_BYTES[matrix.format]
+        weights = inputs * outputs * layers * format_bytes(matrix.format)
+        moved = weights + layers * (width * inputs + 2.0 * outputs) * rows
+        padded = (2.0 * layers * outputs * (inputs + law.pad_inner)) * (rows + law.pad_rows)
+        compute = padded / (machine.peak(stored) * law.compute * self.clock)
+        seconds = longer(compute, moved / (machine.hbm * law.memory))
+        if matrix.format != "fp16":
+            seconds += rows * (layers * inputs * (2.0 + width) / (machine.hbm * law.quantize))
+        self._add(seconds, (2.0 * inputs * outputs * layers) * rows, moved)
+        self.seconds += layers * law.launch_us * 1e-6
 
     def experts(
         self,
@@ -54,80 +73,100 @@ class OperatorTally:
         layers: int,
         experts: int,
         per_token: int,
-        parameters: int,
+        width: int,
         hidden: int,
-        stored: Format,
+        weights: Format,
+        stored: str,
         ep: int,
         expert_tp: int,
     ) -> None:
         """Routed experts of the busiest GPU.
-
-        The weights read are those of the distinct experts that ``tokens`` uniform choices of
-        ``per_token`` out of ``experts`` touch: ``experts * (1 - (1 - per_token/experts)^tokens)``.
 
         Args:
             tokens: Tokens over all ranks.
             layers: Layers with experts.
             experts: Experts in a layer.
             per_token: Experts that a token is sent to.
-            parameters: Parameters of one expert.
+            width: Inner width of an expert (gate, up and down projections).
             hidden: Width of a token.
-            stored: Format of the weights.
+            weights: Format of the weights.
+            stored: Their storage: which product it is.
             ep: Groups that the experts are spread over.
             expert_tp: GPUs that split one expert.
         """
-        eff = self.efficiency
-        skew = eff.expert_imbalance if ep > 1 else 1.0
+        law, machine, engine = (
+            self.efficiency.products[stored],
+            self.machine,
+            self.efficiency.engine,
+        )
+        spread = self.kernels.experts_dispersion
+        skew = float(ep) ** engine.expert_skew
+        mean = tokens * (per_token / experts)
+        distinct = (experts / ep) * (1.0 - (1.0 + mean / spread) ** -spread)
         rows = tokens * (per_token / ep)
-        untouched = np.power(1.0 - per_token / experts, tokens)
-        distinct = (experts / ep) * (1.0 - untouched)
-        flops = rows * (2.0 * parameters * layers / expert_tp)
-        moved = distinct * (parameters * layers / expert_tp * format_bytes(stored))
-        moved = moved + rows * (4.0 * hidden * layers)
-        compute = flops * skew / (self.machine.peak(stored) * eff.expert_compute * self.clock)
-        self._add(np.maximum(compute, moved / (self.machine.hbm * eff.expert_hbm)), flops, moved)
-        self.seconds += 2 * layers * eff.gemm_s
+        busiest = rows * skew
+        inner = width / expert_tp
+        parameters = 3.0 * hidden * inner * layers
+        each = layers * (2.0 * hidden + 3.0 * inner) * arch.VALUE_BYTES[weights]
+        moved = distinct * (parameters * format_bytes(weights)) + busiest * each
+        padded = 6.0 * hidden * (inner + law.experts_pad_inner) * layers
+        compute = padded * (busiest + distinct * law.experts_pad_rows) * engine.expert_compute_time
+        seconds = longer(
+            compute / (machine.peak(stored) * law.experts_compute * self.clock),
+            moved / (machine.hbm * law.experts_memory),
+        )
+        seconds += busiest * (layers * 3.0 * hidden / (machine.hbm * law.experts_permute))
+        seconds += layers * law.experts_launch_us * 1e-6
+        self._add(seconds * engine.expert_time, rows * (2.0 * parameters), moved)
+        if ep > 1 and weights == "fp8":
+            self.seconds += layers * engine.expert_parallel_fp8_us * 1e-6
 
     def stream(self, moved: Vector, kernels: int) -> None:
         """Element-wise traffic of ``moved`` bytes in so many kernels."""
-        eff = self.efficiency
-        self._add(moved / (self.machine.hbm * eff.stream_hbm), 0.0, moved)
-        self.seconds += kernels * eff.stream_s
+        law = self.kernels
+        self._add(moved / (self.machine.hbm * law.stream_memory), 0.0, moved)
+        self.seconds += kernels * law.stream_launch_us * 1e-6
 
     def all_reduce(self, moved: Vector, gpus: int, times: int) -> None:
         """All-reduce of ``moved`` bytes over ``gpus``, so often; in two levels across domains.
 
-        Ring volume ``2 (g - 1) / g`` per GPU (Patarasuk and Yuan, 2009); beyond a domain each GPU
-        reduces its own share of the data across domains.
+        Ring volume ``2 (g - 1) / g`` per GPU (Patarasuk and Yuan, 2009); beyond a domain the data
+        cross the network in as many rings as adapters take part.
         """
         if gpus == 1:
             return
-        machine, eff = self.machine, self.efficiency
+        machine, law = self.machine, self.kernels
         inner = min(gpus, machine.domain)
         outer = -(-gpus // inner)
         near = moved * (2.0 * (inner - 1) / inner)
-        far = moved * (2.0 * (outer - 1) / outer / inner)
-        seconds = near / (machine.nvlink * eff.link) + far / (machine.scaleout * eff.link)
-        fixed = eff.nvlink_s if outer == 1 else eff.nvlink_s + eff.scaleout_s
-        self.seconds += times * (seconds + fixed)
+        far = moved * (2.0 * (outer - 1) / outer / min(float(inner), law.scaleout_rails))
+        ramp = law.reduce_ramp_us * 1e-6 * near / (near + law.reduce_ramp_mb * 1e6)
+        seconds = ramp + near / (machine.nvlink * law.link) + far / (machine.scaleout * law.link)
+        fixed = law.reduce_launch_us + (0.0 if outer == 1 else law.scaleout_launch_us)
+        self.seconds += times * (seconds + fixed * 1e-6)
         self.net += times * (near + far)
 
-    def all_to_all(self, moved: Vector, gpus: int, times: int) -> None:
-        """Exchange: each GPU sends ``moved`` bytes evenly over ``gpus``, itself included."""
+    def exchange(self, moved: Vector, gpus: int, times: int) -> None:
+        """Exchange in which a GPU receives ``moved`` bytes, evenly from the others of ``gpus``."""
         if gpus == 1:
             return
-        machine, eff = self.machine, self.efficiency
+        machine, law = self.machine, self.kernels
         inner = min(gpus, machine.domain)
-        near = moved * ((inner - 1) / gpus)
-        far = moved * ((gpus - inner) / gpus)
-        seconds = np.maximum(near / machine.nvlink, far / machine.scaleout) / eff.link
-        fixed = eff.nvlink_s if gpus == inner else eff.scaleout_s
-        self.seconds += times * (seconds + fixed)
-        self.net += times * (near + far)
+        near = moved * ((inner - 1) / (gpus - 1))
+        far = moved - near
+        seconds = np.maximum(near / machine.nvlink, far / machine.scaleout) / law.link
+        fixed = law.exchange_launch_us + (0.0 if gpus == inner else law.scaleout_launch_us)
+        shown = 1.0 - self.efficiency.engine.exchange_overlap
+        self.seconds += (times * shown) * (seconds + fixed * 1e-6)
+        self.net += times * moved
 
-    def fixed(self, seconds: float) -> None:
-        """Time that depends on nothing."""
+    def fixed(self, seconds: Vector | float) -> None:
+        """Time of kernels that depends on nothing."""
         self.seconds += seconds
+
+    def waited(self, seconds: Vector | float) -> None:
+        """Time of the host, in which the GPU waits."""
+        self.host += seconds
 
     def plus(self, other: OperatorTally) -> OperatorTally:
         """Adds another tally's totals to this one, and is this one."""
@@ -135,12 +174,19 @@ class OperatorTally:
         self.flops += other.flops
         self.hbm += other.hbm
         self.net += other.net
+        self.host += other.host
         return self
 
     def _add(self, seconds: Vector, flops: Vector | float, moved: Vector) -> None:
         self.seconds += seconds
         self.flops += flops
         self.hbm += moved
+
+
+def longer(compute: Vector, memory: Vector) -> Vector:
+    """Seconds of a kernel from its compute and its memory seconds (see ``SHARPNESS``)."""
+    both: Vector = (compute**SHARPNESS + memory**SHARPNESS) ** (1.0 / SHARPNESS)
+    return both
 
 
 Row = tuple[float, float, float, float, float]

@@ -10,20 +10,25 @@ class RankWork:
     plan costs no allocation on the asking side. Step ``k`` counts from 0 at the state described.
 
     Attributes:
-        decode: Sequences decoding, each one token per step.
-        context: KV tokens that the decoding sequences read in step 0, summed over them, the new
-            token of each included. Grows by ``decode`` per step.
+        decode: Sequences decoding. Where steps verify drafts, each takes one row and one more for
+            each draft; the step model knows how many these are.
+        context: KV tokens that the decoding sequences read in step 0, summed over them, one new
+            token of each included, its drafts not. A whole number unless steps verify drafts.
+        context_slope: KV tokens added to ``context`` per step: ``decode`` if each step gives one
+            token per sequence, else the sum of the tokens that each sequence's steps give.
         prefill_tokens: Prompt tokens computed per step, the same in every step.
         prefill_pairs: Query-key pairs of prefill attention in step 0: the sum, over the chunk's
             tokens, of the KV positions that each attends to.
         prefill_pairs_slope: Pairs added per step.
         prefill_context: KV tokens that prefill attention reads in step 0, summed over chunks.
         prefill_context_slope: KV tokens added per step.
-        logit_rows: Rows of the LM head per step: decoding sequences and prefills that end.
+        logit_rows: Sequences that need the LM head per step: those that decode and the prefills
+            that end.
     """
 
     __slots__ = (
         "context",
+        "context_slope",
         "decode",
         "logit_rows",
         "prefill_context",
@@ -36,16 +41,18 @@ class RankWork:
     def __init__(
         self,
         decode: int = 0,
-        context: int = 0,
+        context: float = 0,
         prefill_tokens: int = 0,
         prefill_pairs: float = 0.0,
         prefill_pairs_slope: float = 0.0,
         prefill_context: int = 0,
         prefill_context_slope: int = 0,
         logit_rows: int = 0,
+        context_slope: float | None = None,
     ) -> None:
         self.decode = decode
         self.context = context
+        self.context_slope: float = decode if context_slope is None else context_slope
         self.prefill_tokens = prefill_tokens
         self.prefill_pairs = prefill_pairs
         self.prefill_pairs_slope = prefill_pairs_slope

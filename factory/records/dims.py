@@ -141,6 +141,7 @@ DEPLOYMENTS = _table(
         nullable=True,
     ),
     _int("block_size_tokens", "tokens", "Tokens per block of the prefix cache."),
+    _int("draft_tokens", "tokens", "Drafts of each sequence that a decode step verifies; 0: none."),
 )
 
 POOLS = _table(

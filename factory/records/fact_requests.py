@@ -23,8 +23,8 @@ REQUESTS = Table(
         *floats("arrival_time_s", "prefill_start_time_s", "prefill_end_time_s"),
         *floats("first_token_time_s", "completion_time_s"),
         *ints("input_tokens", "input_computed_tokens", "input_recomputed_tokens"),
-        *ints("input_cached_tokens", "requested_output_tokens", "output_tokens", "preemptions"),
-        *ints("transfer_bytes"),
+        *ints("input_cached_tokens", "requested_output_tokens", "output_tokens", "decode_steps"),
+        *ints("preemptions", "transfer_bytes"),
         *floats("transfer_s", "gpu_s_input_computed", "gpu_s_input_cached", "gpu_s_output"),
         *floats("energy_input_j", "energy_output_j"),
     ),
@@ -234,6 +234,14 @@ REQUESTS = Table(
         token_column("input_cached_tokens", "Prompt tokens served from the prefix cache."),
         token_column("requested_output_tokens", "Output length asked for (OSL)."),
         token_column("output_tokens", "Output tokens delivered to the client, each once."),
+        Column(
+            "decode_steps",
+            "int32",
+            "",
+            "Decode steps it took part in. A prefill gives the first token, and the next one after "
+            "a preemption; each step gives one and, where it verifies drafts, those accepted.",
+            "sum",
+        ),
         Column("preemptions", "int32", "", "How often it lost its KV cache while running.", "sum"),
         Column("transfer_bytes", "int64", "bytes", "KV moved from prefill to decode.", "sum"),
         Column(

@@ -21,11 +21,13 @@ from factory.scenario.deployment import (
     Precision,
     Reference,
     Router,
+    Speculation,
     StepModel,
 )
 from factory.scenario.facility import Facility, RackGroup
 from factory.scenario.lengths import Length
 from factory.scenario.loader import check, load, locate, missing_files
+from factory.scenario.models import catalog_of
 from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resolved
 from factory.scenario.resources import shipped
 from factory.scenario.schema import Cells, Prices, Run, Scenario
@@ -64,11 +66,13 @@ __all__ = [
     "Session",
     "SharedPrefix",
     "Slo",
+    "Speculation",
     "StepModel",
     "SystemSpec",
     "Tenant",
     "Trace",
     "catalog",
+    "catalog_of",
     "check",
     "contracted_mw",
     "facility_pue",

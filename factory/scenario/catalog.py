@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from factory.errors import Problem, ScenarioError
 from factory.scenario.document import Document, join, read
+from factory.scenario.kernels import EngineSpec, KernelSpec, ProductSpec
 from factory.scenario.nearest import nearest
 from factory.scenario.resources import configs
 from factory.scenario.specs import (
@@ -26,14 +27,33 @@ from factory.scenario.specs import (
     SystemSpec,
 )
 
-_Spec = TypeVar("_Spec", GpuSpec, SystemSpec, ModelSpec)
+_Spec = TypeVar("_Spec", GpuSpec, SystemSpec, ModelSpec, ProductSpec, KernelSpec, EngineSpec)
 
 _ABSENT_GPU = {"fp8_tflops", "fp4_tflops", "fp8_sparse_tflops", "fp4_sparse_tflops"}
-_ABSENT_MODEL = {
-    "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "dense_layers",
-    "dense_intermediate", "moe_intermediate", "experts", "experts_per_token", "shared_experts",
-    "sliding_window", "sliding_layers", "mtp_layers",
+ABSENT_MODEL: Mapping[str, Any] = {
+    **dict.fromkeys(
+        (
+            "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "dense_layers",
+            "dense_intermediate", "moe_intermediate", "experts", "experts_per_token",
+            "shared_experts", "sliding_window", "sliding_layers", "mtp_layers", "linear_layers",
+            "linear_key_heads", "linear_value_heads", "linear_key_head_dim",
+            "linear_value_head_dim", "linear_conv_kernel", "linear_state_bytes", "router_bytes",
+            "fp8_block", "fp8_scale_bytes",
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        (
+            "qkv_bias", "output_bias", "attention_sinks", "attention_gate", "router_bias",
+            "router_correction", "expert_bias", "shared_expert_gate",
+        ),
+        False,
+    ),
+    "qk_norm": "none",
+    "fp8_excluded": (),
+    "fp4_excluded": (),
 }  # fmt: skip
+"""Fields of a model that a record may leave out, and what their absence means."""
 
 
 @cache
@@ -46,8 +66,11 @@ def catalog() -> Catalog:
     return Catalog(
         gpus=_File("gpus").specs(GpuSpec, dict.fromkeys(_ABSENT_GPU, None)),
         systems=_File("systems").specs(SystemSpec, {}),
-        models=_File("models").specs(ModelSpec, dict.fromkeys(_ABSENT_MODEL, 0)),
+        models=_File("models").specs(ModelSpec, ABSENT_MODEL),
         price_books=_File("prices").price_books(),
+        products=_File("products").specs(ProductSpec, {}),
+        kernels=_File("kernels").specs(KernelSpec, {}),
+        engines=_File("engines").specs(EngineSpec, {}),
     )
 
 
@@ -86,7 +109,8 @@ class _File:
                 if key not in names:
                     self._problem(join(path, key), "unknown field", hint=nearest(key, names))
                     continue
-                values[key], source = self._number(given, join(path, key), inherited)
+                value, source = self._number(given, join(path, key), inherited)
+                values[key] = tuple(value) if isinstance(value, list) else value
                 if source is not None:
                     provenance[key] = source
             for key in sorted(names - values.keys()):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from factory.errors import Problem
-from factory.scenario.deployment import Deployment, Pool, StepModel
+from factory.scenario.deployment import Deployment, Pool, Speculation, StepModel
 from factory.scenario.findings import repeated, unknown
 from factory.scenario.schema import Scenario
 from factory.scenario.specs import Catalog, GpuSpec, ModelSpec
+
+STEP_MODEL_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "fixed": ("base_ms", "per_seq_ms", "per_prefill_token_ms"),
+    "table": ("path", "sha256", "extrapolate"),
+    "aic": ("backend", "version", "system", "model"),
+}
+"""Fields of a step model that belong to one kind."""
 
 
 def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
@@ -19,11 +26,14 @@ def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
         yield from unknown(f"{path}.model", "model", deployment.model, catalog.models)
         yield from repeated(f"{path}.pools", (pool.name for pool in deployment.pools))
         yield from _role_problems(f"{path}.pools", deployment)
+        yield from _speculation_problems(path, deployment, catalog)
         for number, pool in enumerate(deployment.pools):
             place = f"{path}.pools[{number}]"
             groups = [group.name for group in scenario.facility.racks]
             yield from unknown(f"{place}.racks", "rack group", pool.racks, groups)
-            yield from _engine_problems(place, pool)
+            profile = f"{place}.engine.profile"
+            yield from unknown(profile, "engine profile", pool.engine.profile, catalog.engines)
+            yield from _engine_problems(place, pool, deployment.speculation)
             yield from _step_model_problems(f"{place}.engine.step_model", pool.engine.step_model)
             model = catalog.models.get(deployment.model)
             if model is not None:
@@ -92,26 +102,49 @@ def _precision_problems(path: str, deployment: Deployment, gpu: GpuSpec) -> Iter
         yield Problem(f"{path}.precision.weights", message, weights, allowed)
 
 
-def _engine_problems(path: str, pool: Pool) -> Iterator[Problem]:
+def _speculation_problems(path: str, deployment: Deployment, catalog: Catalog) -> Iterator[Problem]:
+    speculation = deployment.speculation
+    if speculation is None:
+        return
+    place = f"{path}.speculation"
+    drafts, given = speculation.draft_tokens, len(speculation.acceptance)
+    if given not in (1, drafts):
+        message = f"must be one number, or {drafts}: one for each of the draft_tokens"
+        yield Problem(f"{place}.acceptance", message, f"{given} numbers")
+    model = catalog.models.get(deployment.model)
+    # Whoever states step times states them with the drafts, whatever makes these.
+    modelled = any(pool.engine.step_model.kind == "roofline" for pool in deployment.pools)
+    if model is not None and modelled and not model.mtp_layers:
+        message = f"{model.name} has no multi-token-prediction layers that could draft"
+        able = [name for name, other in catalog.models.items() if other.mtp_layers]
+        allowed = ", ".join(able) or None
+        yield Problem(f"{place}.method", message, speculation.method, allowed)
+
+
+def _engine_problems(path: str, pool: Pool, speculation: Speculation | None) -> Iterator[Problem]:
     engine = pool.engine
-    if pool.role != "prefill" and engine.max_num_seqs > engine.max_num_batched_tokens:
-        message = (
-            f"must be <= max_num_batched_tokens ({engine.max_num_batched_tokens}): "
-            "each decoding sequence takes one token of a step"
-        )
+    rows = 1 if speculation is None else 1 + speculation.draft_tokens
+    if pool.role != "prefill" and engine.max_num_seqs * rows > engine.max_num_batched_tokens:
+        allowed, takes = f"max_num_batched_tokens ({engine.max_num_batched_tokens})", "one token"
+        if rows > 1:
+            allowed += f" / {rows}"
+            takes = f"{rows} tokens, its own and its drafts,"
+        message = f"must be <= {allowed}: each decoding sequence takes {takes} of a step"
         yield Problem(f"{path}.engine.max_num_seqs", message, engine.max_num_seqs)
 
 
 def _step_model_problems(path: str, step_model: StepModel) -> Iterator[Problem]:
-    names = ("base_ms", "per_seq_ms", "per_prefill_token_ms")
-    times = {name: getattr(step_model, name) for name in names}
-    if step_model.kind == "roofline":
-        for name, value in times.items():
-            if value is not None:
-                yield Problem(f"{path}.{name}", "is for kind: fixed only", value)
-    elif not any(times.values()):
-        message = f"kind: fixed needs at least one of {', '.join(times)} above 0"
-        yield Problem(path, message)
+    kind = step_model.kind
+    for owner, names in STEP_MODEL_FIELDS.items():
+        for name in names:
+            value = getattr(step_model, name)
+            if value is not None and owner != kind:
+                yield Problem(f"{path}.{name}", f"is for kind: {owner} only", value)
+    times = STEP_MODEL_FIELDS["fixed"]
+    if kind == "fixed" and not any(getattr(step_model, name) for name in times):
+        yield Problem(path, f"kind: fixed needs at least one of {', '.join(times)} above 0")
+    if kind == "table" and not step_model.path:
+        yield Problem(path, "kind: table needs path, a CSV file of step times")
 
 
 def _pool_name_problems(scenario: Scenario) -> Iterator[Problem]:

@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from factory.errors import InputError, Problem, ScenarioError
-from factory.scenario.catalog import catalog
 from factory.scenario.checks import problems_of
 from factory.scenario.document import Document, Locations, is_within, read
+from factory.scenario.models import catalog_of
 from factory.scenario.nearest import nearest
 from factory.scenario.overrides import apply
+from factory.scenario.own_models import settle_models
+from factory.scenario.own_tables import settle_tables
 from factory.scenario.problems import errors_of, translate
 from factory.scenario.repair import repaired
 from factory.scenario.resolve import complete
@@ -50,6 +52,8 @@ def load(
     if seed is not None:
         problems += apply(document, [f"run.seed={seed}"])
         document.locations.replace("run.seed", f"--seed {seed}")
+    problems += settle_models(document, _folder(source))
+    problems += settle_tables(document, _folder(source))
     locations = document.locations
     hidden = {problem.path for problem in problems if problem.path}
     scenario: Scenario | None
@@ -71,7 +75,7 @@ def load(
     if problems or scenario is None:
         by_text = {str(problem): problem for problem in problems}
         raise ScenarioError(sorted(by_text.values(), key=_order))
-    whole = complete(scenario, catalog())
+    whole = complete(scenario, catalog_of(scenario))
     whole._locations = locations  # noqa: SLF001 - the loader is what knows the places
     return whole
 
@@ -89,7 +93,7 @@ def check(scenario: Scenario, locations: Locations | None = None) -> list[Proble
     places = scenario._locations if locations is None else locations  # noqa: SLF001 - as above
     return [
         dataclasses.replace(problem, location=places.of(problem.path))
-        for problem in problems_of(scenario, catalog())
+        for problem in problems_of(scenario, catalog_of(scenario))
     ]
 
 
@@ -99,6 +103,18 @@ def missing_files(scenario: Scenario) -> list[Problem]:
 
 
 def _missing_files(scenario: Scenario, locations: Locations) -> list[Problem]:
+    problems = []
+    for number, deployment in enumerate(scenario.deployments):
+        for position, pool in enumerate(deployment.pools):
+            table = pool.engine.step_model.path
+            if table is not None and not Path(table).is_file():
+                path = f"deployments[{number}].pools[{position}].engine.step_model.path"
+                message = "no such file of step times"
+                problems.append(Problem(path, message, table, location=locations.of(path)))
+    return problems + _missing_trace(scenario, locations)
+
+
+def _missing_trace(scenario: Scenario, locations: Locations) -> list[Problem]:
     trace = scenario.workload.trace
     if trace is None or Path(trace.path).is_file():
         return []
@@ -135,6 +151,13 @@ def _document(source: str | Path | Mapping[str, Any]) -> Document:
         raise InputError(f"{name}: is a folder; a scenario is one YAML file") from None
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+
+
+def _folder(source: str | Path | Mapping[str, Any]) -> Path:
+    """What paths in a scenario start from: the folder of its file."""
+    if isinstance(source, Mapping) or (isinstance(source, str) and source in shipped()):
+        return Path()
+    return Path(source).parent
 
 
 def _plain(value: Any) -> Any:

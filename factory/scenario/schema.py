@@ -21,6 +21,7 @@ from factory.scenario.demand import Demand
 from factory.scenario.deployment import Deployment
 from factory.scenario.document import Locations
 from factory.scenario.facility import Facility
+from factory.scenario.models import Architecture
 
 Cover = Literal["server", "network", "facility", "electricity", "staff"]
 COVERS: tuple[Cover, ...] = ("server", "network", "facility", "electricity", "staff")
@@ -103,6 +104,11 @@ class Scenario(Part):
     facility: Facility = Field(description="Racks, power and place.")
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1)] = Field(
         description="Models and the pools that serve them."
+    )
+    models: dict[Name, Architecture] = Field(  # type: ignore[valid-type]
+        default={},
+        description="Architectures of the scenario's own models, by name; filled in for each "
+        "deployment whose model is {hf_config: PATH}.",
     )
     workload: Demand = Field(description="Who asks, and when.")
     prices: Prices | None = Field(

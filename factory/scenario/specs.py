@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from factory.scenario.kernels import EngineSpec, KernelSpec, ProductSpec
 
 Kind = Literal["measured", "published", "fitted", "assumed"]
 Attention = Literal["gqa", "mla"]
+QkNorm = Literal["none", "head", "layer"]
+Fp4Kind = Literal["nvfp4", "mxfp4", "int4"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class GpuSpec:
 
     Attributes:
         name: key in the catalogue.
-        generation: hopper or blackwell.
+        generation: ampere, hopper, blackwell, cdna3 or cdna4.
         fp16_tflops: dense 16-bit tensor throughput, TFLOP/s.
         fp8_tflops: dense 8-bit tensor throughput, TFLOP/s; None if absent.
         fp4_tflops: dense 4-bit tensor throughput, TFLOP/s; None if absent.
@@ -43,7 +48,7 @@ class GpuSpec:
         fp4_sparse_tflops: as advertised with 2:4 sparsity, TFLOP/s; None if absent.
         hbm_gb: memory, 1e9 bytes.
         hbm_tb_s: memory bandwidth, 1e12 bytes/s.
-        nvlink_gb_s: NVLink, one direction, 1e9 bytes/s.
+        nvlink_gb_s: scale-up links (NVLink, or Infinity Fabric), one direction, 1e9 bytes/s.
         scaleout_gb_s: share of the scale-out network, one direction, 1e9 bytes/s.
         host_link_gb_s: link to host memory, one direction, 1e9 bytes/s.
         tdp_w: thermal design power, W.
@@ -85,8 +90,9 @@ class SystemSpec:
     Attributes:
         name: key in the catalogue.
         gpu: GPU, from the catalogue.
+        scale_up: what joins the GPUs of a domain, in words.
         gpus_per_node: GPUs of a node (the blast radius of a node failure).
-        nvlink_domain_gpus: GPUs that reach each other over NVLink.
+        nvlink_domain_gpus: GPUs that reach each other over the scale-up links.
         gpus_per_rack: GPUs of a rack.
         other_it_w_per_gpu: host, NIC, switch and fan power per GPU while serving, W.
         design_it_kw_per_gpu: IT power per GPU to provision for, kW.
@@ -99,6 +105,7 @@ class SystemSpec:
 
     name: str
     gpu: str
+    scale_up: str
     gpus_per_node: int
     nvlink_domain_gpus: int
     gpus_per_rack: int
@@ -140,7 +147,33 @@ class ModelSpec:
         sliding_window: window of the sliding layers, tokens; 0 if none.
         sliding_layers: layers with a sliding window.
         max_context: longest context, tokens.
-        mtp_layers: multi-token-prediction layers.
+        mtp_layers: multi-token-prediction layers that the published weights hold.
+        qk_norm: RMS norm of queries and keys: none, one weight per value of a head, or one per
+            value of all heads of a layer.
+        qkv_bias: whether query, key and value projections have biases.
+        output_bias: whether the attention's output projection has one.
+        attention_sinks: whether each head has a learned sink.
+        attention_gate: whether attention's output is gated (the query projection is twice as wide).
+        router_bias: whether the router has a bias.
+        router_correction: whether each expert has an FP32 score correction.
+        router_bytes: bytes of a router's weight.
+        expert_bias: whether experts have biases.
+        shared_expert_gate: whether the shared experts' output is gated by a vector.
+        linear_layers: layers of gated linear attention (Gated DeltaNet) in place of attention.
+        linear_key_heads, linear_value_heads: their heads.
+        linear_key_head_dim, linear_value_head_dim: sizes of these heads.
+        linear_conv_kernel: width of their causal convolution, tokens.
+        linear_state_bytes: bytes of a value of their recurrent state.
+        fp8_block: side of the square block that shares a scale in the FP8 checkpoint; 0 if a whole
+            matrix does.
+        fp8_scale_bytes: bytes of such a scale.
+        fp8_excluded: matrices that the FP8 checkpoint keeps in 16 bits, by name (``Matrix.name`` of
+            ``factory.performance.architecture``; ``mtp`` for all of the MTP layers). Routers,
+            embeddings, LM head and norms always stay so.
+        fp4_kind: format of the 4-bit checkpoint. nvfp4 has an FP32 scale per matrix besides.
+        fp4_group: values that share a scale in it.
+        fp4_scale_bytes: bytes of such a scale.
+        fp4_excluded: as ``fp8_excluded``, of the 4-bit checkpoint.
         provenance: by field.
     """
 
@@ -169,6 +202,30 @@ class ModelSpec:
     sliding_layers: int
     max_context: int
     mtp_layers: int
+    qk_norm: QkNorm
+    qkv_bias: bool
+    output_bias: bool
+    attention_sinks: bool
+    attention_gate: bool
+    router_bias: bool
+    router_correction: bool
+    router_bytes: int
+    expert_bias: bool
+    shared_expert_gate: bool
+    linear_layers: int
+    linear_key_heads: int
+    linear_value_heads: int
+    linear_key_head_dim: int
+    linear_value_head_dim: int
+    linear_conv_kernel: int
+    linear_state_bytes: int
+    fp8_block: int
+    fp8_scale_bytes: int
+    fp8_excluded: tuple[str, ...]
+    fp4_kind: Fp4Kind
+    fp4_group: int
+    fp4_scale_bytes: int
+    fp4_excluded: tuple[str, ...]
     provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
 
 
@@ -201,3 +258,6 @@ class Catalog:
     systems: Mapping[str, SystemSpec]
     models: Mapping[str, ModelSpec]
     price_books: Mapping[str, PriceBook]
+    products: Mapping[str, ProductSpec]
+    kernels: Mapping[str, KernelSpec]
+    engines: Mapping[str, EngineSpec]

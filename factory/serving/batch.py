@@ -8,7 +8,7 @@ of finish steps, a sum of contexts, and counters of where in its last block each
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 from factory.serving.sequence import Sequence
 
@@ -18,21 +18,26 @@ class Batch(Protocol):
 
     Attributes:
         size: Sequences in the batch.
-        context: KV tokens they read in the next step, each one's new token included.
         step: Steps done so far, over the life of the replica.
         settled: Steps whose KV blocks have been taken.
     """
 
     size: int
-    context: int
     step: int
     settled: int
+
+    @property
+    def context(self) -> Any:
+        """KV tokens that they read in the next step, each one's new token included.
+
+        A whole number, or a float where steps verify drafts.
+        """
 
     def join(self, sequence: Sequence) -> None:
         """Takes part from the next step on; reads ``position``, ``generated`` and ``limit``."""
 
     def leave(self, sequence: Sequence) -> None:
-        """Takes part no more; sets its ``generated`` and ``position``."""
+        """Takes part no more; sets its ``generated``, ``position`` and ``decode_steps``."""
 
     def advance(self, steps: int) -> bool:
         """``steps`` more steps are done, at most `horizon` of them; says whether some finished."""
@@ -53,7 +58,10 @@ class Batch(Protocol):
         """Whether ``blocks`` blocks are enough up to the end of the next step (since `settle`)."""
 
     def room(self, blocks: int, most: int) -> int:
-        """How many further steps, up to ``most``, ``blocks`` blocks allow (since `settle`)."""
+        """A number of further steps, up to ``most``, that ``blocks`` blocks allow (since `settle`).
+
+        It may be less than the largest one, but never 0 where one more step fits.
+        """
 
 
 ENDLESS = 1 << 40
@@ -101,6 +109,7 @@ class LeapBatch:
         self.size -= 1
         self.context -= sequence.join_context + done
         sequence.ticket = -1
+        sequence.decode_steps += done
         sequence.generated += done
         sequence.position = position + done
 
@@ -204,6 +213,7 @@ class StepBatch:
     def leave(self, sequence: Sequence) -> None:
         del self._members[sequence.ticket]
         sequence.ticket = -1
+        sequence.decode_steps += self.step - sequence.join_step
         self._count()
 
     def advance(self, steps: int) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 from factory.facility import Windows
 from factory.records.codes import COMPLETED, IN_FLIGHT, REJECTED
+from factory.serving.acceptance import Acceptance
+from factory.serving.front_end import FrontEnd, step_s
 from factory.serving.meter import (
     CACHED,
     FINISHED,
@@ -79,12 +81,16 @@ class Deployment:
         tenants: Sums of each tenant of the run.
         write: Takes a finished row of `fact_requests`.
         left: Called as ``(request, now_s, outcome)`` when a request leaves.
+        acceptance: How many decode steps answers take, if steps verify drafts.
+        handover_steps: Steps of a decode replica that a sequence waits for after its KV came.
     """
 
     __slots__ = (
+        "_acceptance",
         "_decode",
         "_edge_s",
         "_entry",
+        "_handover_steps",
         "_kv_bytes",
         "_left",
         "_levels",
@@ -97,6 +103,7 @@ class Deployment:
         "_write",
         "completed",
         "fabric",
+        "front_end",
         "inside",
     )
 
@@ -112,7 +119,10 @@ class Deployment:
         tenants: Seq[Windows],
         write: Callable[[Row], None],
         left: Callable[[Request, float, int], None],
+        acceptance: Acceptance | None = None,
+        handover_steps: float = 0.0,
     ) -> None:
+        self._acceptance = acceptance
         self._entry = entry
         self._decode = decode
         self._prompt_limit = prompt_limit
@@ -123,7 +133,9 @@ class Deployment:
         self._tenants = tenants
         self._write = write
         self._left = left
+        self._handover_steps = handover_steps
         self.fabric: Fabric | None = None
+        self.front_end: FrontEnd | None = None
         self.inside: dict[Sequence, None] = {}
         self.completed = 0
         self._edge_s = 0.0
@@ -155,13 +167,23 @@ class Deployment:
             self._record(sequence, REJECTED, now_s)
             self._left(request, now_s, REJECTED)
             return None
+        if self._acceptance is not None and limit > 1:
+            sequence.steps = self._acceptance.steps(request.index, limit - 1)
+        self.inside[sequence] = None
+        if self.front_end is not None:
+            self.front_end.hold(sequence, now_s)
+            return None
+        return self.enter(sequence)
+
+    def enter(self, sequence: Sequence) -> Replica | None:
+        """Routes a request to the pool that prefills; returns the replica to poke, if any."""
+        request = sequence.request
         entry = self._entry
         ranks = entry.ranks
         if len(ranks) == 1:
             rank = ranks[0]
         else:
             rank = ranks[entry.router.choose(request.input_tokens, request.blocks, entry.slots)]
-        self.inside[sequence] = None
         replica = rank.replica
         if rank.enqueue(sequence) or replica.leap is None:
             return replica
@@ -218,6 +240,7 @@ class Deployment:
             decode.links[target.replica.name],
             size,
             now_s,
+            self._handover_steps * step_s(target.replica),
         )
         return True
 
@@ -322,6 +345,7 @@ class Deployment:
                 cached,
                 request.output_tokens,
                 sequence.generated,
+                sequence.decode_steps,
                 sequence.preemptions,
                 int(sequence.transfer_bytes),
                 sequence.transfer_s,

@@ -6,6 +6,8 @@ window edges. Windows therefore cost nothing until a span crosses one, and creat
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Seq
+
 from factory.facility import EnergyBins, Windows
 from factory.records.codes import (
     STATE_DECODE,
@@ -14,8 +16,10 @@ from factory.records.codes import (
     STATE_PREFILL_RECOMPUTED,
     STATE_WAITING_PEERS,
 )
+from factory.serving.batch import ENDLESS
 from factory.serving.leap import Leap
 from factory.serving.sequence import Sequence
+from factory.serving.speculative import SpeculativeBatch
 
 COMPUTED = 0
 RECOMPUTED = 1
@@ -61,10 +65,14 @@ class Meter:
         tenants: Sums per tenant.
         bins: Energy bins of the replica's rack; None where no power is metered.
         gpus: GPUs of the replica.
+        drafting: Batches of its ranks, if their steps verify drafts. What such a batch emits is not
+            in proportion to its steps: it is counted when a sequence leaves or a window ends.
     """
 
     __slots__ = (
         "_bins",
+        "_drafting",
+        "_emits_evenly",
         "_rack_row",
         "_rack_windows",
         "_row",
@@ -90,8 +98,11 @@ class Meter:
         bins: EnergyBins,
         rack_windows: Windows,
         gpus: int,
+        drafting: Seq[SpeculativeBatch] = (),
     ) -> None:
         self._windows = windows
+        self._drafting = drafting
+        self._emits_evenly = not drafting
         self._tenants = tenants
         self._bins = bins
         self._rack_windows = rack_windows
@@ -109,7 +120,11 @@ class Meter:
         self.token_j = 0.0
         self.token_step_j = 0.0
 
-    def _next_window(self) -> None:
+    def _next_window(self, step: int) -> None:
+        """Turns to the next window; the steps before ``step`` belong to those so far."""
+        for batch in self._drafting:
+            for tenant, tokens in batch.emissions(step):
+                self.emitted(tenant, tokens)
         self._window += 1
         index = self._window
         self.edge_s = (index + 1) * self._windows.window_s
@@ -127,7 +142,7 @@ class Meter:
         """
         while until_s >= self.edge_s:
             self._rest(self.edge_s, state, watts)
-            self._next_window()
+            self._next_window(ENDLESS)
         if until_s > self.until_s:
             self._rest(until_s, state, watts)
 
@@ -164,7 +179,7 @@ class Meter:
             else:
                 length = segment.base_s + segment.slope_s * done
                 self.add_work(leap, done, (edge_s - boundary_s) / length, edge_s)
-            self._next_window()
+            self._next_window(leap.step + leap.k)
         if k > leap.k or part != leap.part:
             self.add_work(leap, k, part, end_s)
 
@@ -226,7 +241,7 @@ class Meter:
             self.member_j += watts * member_s
             self.token_j += watts * token_s
             self.token_step_j += watts * token_step_s
-            if steps:
+            if steps and self._emits_evenly:
                 row[OUTPUT] += steps * size
                 tenant_rows = self._tenant_rows
                 if len(tenant_rows) == 1:
@@ -270,10 +285,16 @@ class Meter:
         self._row[field] += amount
 
     def delivered(self, tenant: int) -> None:
-        """One first token reaches its client now (`until_s` is now)."""
+        """One token of a prefill reaches its client now (`until_s` is now)."""
         self._row[OUTPUT] += 1.0
         rows = self._tenant_rows
         rows[tenant if len(rows) > 1 else 0][TENANT_OUTPUT] += 1.0
+
+    def emitted(self, tenant: int, tokens: int) -> None:
+        """Decode steps have given tokens in the window that `until_s` is in."""
+        self._row[OUTPUT] += tokens
+        rows = self._tenant_rows
+        rows[tenant if len(rows) > 1 else 0][TENANT_OUTPUT] += tokens
 
     def mark(self) -> tuple[float, float, float, float, float, float]:
         """The integrators now, for a sequence that joins."""
@@ -286,19 +307,24 @@ class Meter:
             self.token_step_j,
         )
 
-    def charge(self, sequence: Sequence) -> None:
-        """Charges a sequence that leaves its batch with its decode GPU-seconds and joules."""
+    def charge(self, sequence: Sequence, rate: float | None = None) -> None:
+        """Charges a sequence that leaves its batch with its decode GPU-seconds and joules.
+
+        Args:
+            sequence: Who leaves.
+            rate: Tokens by which its context grew per step; one by default.
+        """
         member_s, token_s, token_step_s, member_j, token_j, token_step_j = sequence.cost_mark
-        offset = sequence.join_context - sequence.join_step
+        offset: float = sequence.join_context - sequence.join_step
+        token_step_s = self.token_step_s - token_step_s
+        token_step_j = self.token_step_j - token_step_j
+        if rate is not None:
+            offset = sequence.join_context - rate * sequence.join_step
+            token_step_s *= rate
+            token_step_j *= rate
         sequence.gpu_s_output += (
-            self.member_s
-            - member_s
-            + offset * (self.token_s - token_s)
-            + (self.token_step_s - token_step_s)
+            self.member_s - member_s + offset * (self.token_s - token_s) + token_step_s
         )
         sequence.energy_output_j += (
-            self.member_j
-            - member_j
-            + offset * (self.token_j - token_j)
-            + (self.token_step_j - token_step_j)
+            self.member_j - member_j + offset * (self.token_j - token_j) + token_step_j
         )

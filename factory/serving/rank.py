@@ -19,6 +19,7 @@ from factory.serving.kv_cache import KVCache
 from factory.serving.leap import PrefillShare
 from factory.serving.sequence import Sequence
 from factory.serving.slots import Slots
+from factory.serving.speculative import UNIT, SpeculativeBatch
 
 if TYPE_CHECKING:
     from factory.serving.replica import Replica
@@ -38,10 +39,12 @@ class RankLimits:
 
     Attributes:
         sequences: Sequences running at once.
-        batched_tokens: Tokens per step, one for each decoding sequence and the rest for prompts.
+        batched_tokens: Tokens per step: one for each decoding sequence and each of its drafts, and
+            the rest for prompts.
         block_size: Tokens per KV block.
         prefix_caching: Whether prompts share KV blocks.
         watermark_blocks: Blocks that admission leaves free for the growth of those running.
+        drafts: Drafts of each decoding sequence that a step verifies.
     """
 
     sequences: int
@@ -49,6 +52,7 @@ class RankLimits:
     block_size: int
     prefix_caching: bool
     watermark_blocks: int
+    drafts: int = 0
 
 
 class Rank:
@@ -70,6 +74,8 @@ class Rank:
     __slots__ = (
         "_block",
         "_budget",
+        "_drafting",
+        "_rows",
         "_tokens",
         "admitted",
         "batch",
@@ -92,7 +98,14 @@ class Rank:
     )
 
     def __init__(
-        self, name: int, slot: int, slots: Slots, limits: RankLimits, cache: KVCache, batch: Batch
+        self,
+        name: int,
+        slot: int,
+        slots: Slots,
+        limits: RankLimits,
+        cache: KVCache,
+        batch: Batch,
+        drafting: SpeculativeBatch | None = None,
     ) -> None:
         self.name = name
         self.slot = slot
@@ -115,6 +128,9 @@ class Rank:
         self._block = limits.block_size
         self._tokens = limits.batched_tokens
         self._budget = limits.batched_tokens
+        # The batch again, if its steps verify drafts.
+        self._drafting = drafting
+        self._rows = limits.drafts + 1
 
     # -- requests come and go ------------------------------------------------------------------
 
@@ -166,8 +182,13 @@ class Rank:
         cache = self.cache
         batch = self.batch
         spare = cache.capacity - cache.used + cache.evictable - blocks
-        # No batch of this size needs more by the end of the leap: then the steps need no count.
-        most = batch.size * ((self.replica.end_step() - batch.settled) // self._block + 1)
+        # No batch of this size needs more by the end of the leap, and for the step after it, which
+        # a boundary at work on may have composed: then the steps need no count.
+        end = self.replica.end_step()
+        if self._drafting is None:
+            most = batch.size * ((end - batch.settled) // self._block + 1)
+        else:
+            most = batch.size * self._drafting.laps(end + 1)
         if spare - most < limits.watermark_blocks:
             spare -= batch.growth(self.replica.next_step(now_s))
             if spare < limits.watermark_blocks and (self.admitted or spare < 0):
@@ -202,10 +223,18 @@ class Rank:
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence decodes no more; its cost is charged to it, and its blocks are known."""
-        self.replica.meter.charge(sequence)
-        self.batch.leave(sequence)
-        self.replica.count(sequence.request.tenant, -1)
-        total = -(-sequence.position // self.limits.block_size)
+        replica = self.replica
+        tenant = sequence.request.tenant
+        if self._drafting is None:
+            replica.meter.charge(sequence)
+            self.batch.leave(sequence)
+            total = -(-sequence.position // self._block)
+        else:
+            replica.meter.charge(sequence, sequence.pace * UNIT)
+            self.batch.leave(sequence)
+            replica.meter.emitted(tenant, sequence.generated - sequence.counted)
+            total = sequence.blocks
+        replica.count(tenant, -1)
         sequence.private = total - sequence.pinned
 
     # -- steps ---------------------------------------------------------------------------------
@@ -272,14 +301,17 @@ class Rank:
         changed = False
         if size:
             cache = self.cache
-            laps = (batch.step - batch.settled) // self._block + 1
+            if self._drafting is None:
+                laps = (batch.step - batch.settled) // self._block + 1
+            else:
+                laps = self._drafting.laps(batch.step + 1)
             if size * laps > cache.capacity - cache.pinned - cache.private:
                 changed = self._make_room()
         if not (self.prefilling or self.waiting or self.chunks):
-            self._budget = self._tokens - size
+            self._budget = self._tokens - size * self._rows
             return changed
         chunks: list[tuple[Sequence, int, bool, int]] = []
-        budget = self._tokens - batch.size
+        budget = self._tokens - batch.size * self._rows
         for sequence in self.prefilling:
             if budget <= 0:
                 break
@@ -312,8 +344,9 @@ class Rank:
         total = request.input_tokens + sequence.generated
         new = -(-total // limits.block_size) - hit
         batch = self.batch
-        pending = batch.growth(batch.step + 1) if batch.size else 0
-        spare = cache.available(blocks, hit) - pending - new
+        spare = cache.available(blocks, hit) - new
+        if batch.size:
+            spare -= batch.growth(batch.step + 1)
         if spare < limits.watermark_blocks and (self.admitted or spare < 0):
             return False
         # The blocks found are pinned before those still owed are taken: that may evict.
@@ -378,7 +411,10 @@ class Rank:
                 ahead = horizon
             cache = self.cache
             room = cache.capacity - cache.pinned - cache.private
-            laps = (batch.step - batch.settled + ahead) // self._block + 1
+            if self._drafting is None:
+                laps = (batch.step - batch.settled + ahead) // self._block + 1
+            else:
+                laps = self._drafting.laps(batch.step + ahead)
             if batch.size * laps > room:
                 ahead = batch.room(room, ahead)
         return ahead
@@ -392,11 +428,15 @@ class Rank:
         work = self.work
         batch = self.batch
         size = batch.size
-        work.decode = size
-        work.context = batch.context
-        work.logit_rows = size
+        work.decode = work.logit_rows = size
+        work.context = read = batch.context
         # A leap draws constant power, so it ends before contexts grow by much.
-        self.steady = _LEAST_STEADY + work.context // (4 * size) if size else ENDLESS
+        if self._drafting is None:
+            work.context_slope = size
+            self.steady = _LEAST_STEADY + read // (4 * size) if size else ENDLESS
+        else:
+            work.context_slope = slope = self._drafting.slope
+            self.steady = _LEAST_STEADY + int(read / (4 * slope)) if size else ENDLESS
         chunks = self.chunks
         if not chunks:
             if work.prefill_tokens:
@@ -427,10 +467,6 @@ class Rank:
         work.prefill_context = context
         work.prefill_context_slope = slope
         return True
-
-    def idle(self) -> bool:
-        """Whether nothing could run in the next step."""
-        return not (self.batch.size or self.chunks)
 
 
 def _promote(queue: deque[Sequence]) -> bool:

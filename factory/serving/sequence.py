@@ -28,16 +28,25 @@ class Sequence:
         prefill_pinned, prefill_private: Those it still holds on its prefill rank when it has moved.
         generated: Output tokens delivered or ready to deliver, as of its last joining, tokens.
         recompute: Tokens of `left` that it had computed before a preemption, tokens.
+        steps: Decode steps that its answer takes if it is never preempted. This, ``pace``,
+            ``blocks`` and ``counted`` are there where steps verify drafts.
+        decode_steps: Decode steps it has taken, as of its last joining.
         join_step, join_context: Step index and context (new token included) when it joined a batch.
+        pace: Tokens by which its context grows per decode step, in fixed point.
+        blocks: KV blocks it holds while it decodes, or is owed for steps done, blocks.
+        counted: Of its ``generated``, those in the sums of windows while it decodes.
         ticket: Order of joining its batch; -1 while it is in none.
         cost_mark: The replica's cost integrators when it joined.
     """
 
     __slots__ = (
+        "blocks",
         "cached",
         "computed_tokens",
         "cost_mark",
+        "counted",
         "decode_rank",
+        "decode_steps",
         "energy_input_j",
         "energy_output_j",
         "expected",
@@ -52,6 +61,7 @@ class Sequence:
         "join_step",
         "left",
         "limit",
+        "pace",
         "pinned",
         "position",
         "preemptions",
@@ -65,11 +75,17 @@ class Sequence:
         "recompute",
         "recomputed_tokens",
         "request",
+        "steps",
         "ticket",
         "transfer_bytes",
         "transfer_s",
         "transfer_start_s",
     )
+
+    steps: int
+    pace: int
+    blocks: int
+    counted: int
 
     def __init__(self, request: Request, limit: int, priority: int) -> None:
         self.request = request
@@ -89,6 +105,7 @@ class Sequence:
         self.prefill_private = 0
         self.recompute = 0
         self.expected = 0
+        self.decode_steps = 0
         self.join_step = 0
         self.join_context = 0
         self.ticket = -1

@@ -31,18 +31,28 @@ class Link:
 
 
 class Flow:
-    """One transfer: bytes left and rate as of ``changed_s``."""
+    """One transfer: bytes left and rate as of ``changed_s``; it arrives ``latency_s`` after."""
 
-    __slots__ = ("changed_s", "left", "number", "rate", "sequence", "sink", "source", "version")
+    __slots__ = (
+        "changed_s", "latency_s", "left", "number", "rate", "sequence", "sink", "source", "version",
+    )  # fmt: skip
 
     def __init__(
-        self, number: int, sequence: Sequence, source: Link, sink: Link, left: float, now_s: float
+        self,
+        number: int,
+        sequence: Sequence,
+        source: Link,
+        sink: Link,
+        left: float,
+        now_s: float,
+        latency_s: float,
     ) -> None:
         self.number = number
         self.sequence = sequence
         self.source = source
         self.sink = sink
         self.left = left
+        self.latency_s = latency_s
         self.rate = 0.0
         self.changed_s = now_s
         self.version = 0
@@ -83,11 +93,18 @@ class Fabric:
         self._next = 0
 
     def send(
-        self, sequence: Sequence, source: Link, sink: Link, size_bytes: float, now_s: float
+        self,
+        sequence: Sequence,
+        source: Link,
+        sink: Link,
+        size_bytes: float,
+        now_s: float,
+        wait_s: float = 0.0,
     ) -> None:
-        """Begins to send ``size_bytes`` from one replica to another."""
+        """Begins to send ``size_bytes`` to a replica that looks ``wait_s`` after they are there."""
         self._next = number = self._next + 1
-        flow = Flow(number, sequence, source, sink, size_bytes, now_s)
+        latency_s = self._latency_s + wait_s
+        flow = Flow(number, sequence, source, sink, size_bytes, now_s, latency_s)
         if source.flows:
             _forget_sent(source, now_s)
         if sink.flows:
@@ -121,7 +138,7 @@ class Fabric:
         flow.changed_s = now_s
         flow.version += 1
         sent_s = now_s + flow.left / rate
-        due_s = sent_s + self._latency_s if alone else sent_s
+        due_s = sent_s + flow.latency_s if alone else sent_s
         heappush(self._due, (due_s, flow.number, flow.version, flow))
 
     def _fire(self, now_s: float) -> None:
@@ -136,7 +153,7 @@ class Fabric:
             if number in source.flows and (len(source.flows) > 1 or len(sink.flows) > 1):
                 del source.flows[number]
                 del sink.flows[number]
-                heappush(due, (now_s + self._latency_s, number, version, flow))
+                heappush(due, (now_s + flow.latency_s, number, version, flow))
                 for other in {**source.flows, **sink.flows}.values():
                     self._set_rate(other, now_s)
                 continue

@@ -76,6 +76,9 @@ def _serving(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTabl
                 if any(pool.role == "decode" for pool in deployment.pools)
                 else None,
                 "block_size_tokens": block_size(deployment),
+                "draft_tokens": deployment.speculation.draft_tokens
+                if deployment.speculation
+                else 0,
             }
             for deployment in scenario.deployments
         ],

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from factory.facility import EnergyBins, RackBudget, Windows
 from factory.kernel import Kernel
-from factory.performance import Segment, StepModel, build, build_memory, build_reference
+from factory.performance import (
+    Segment,
+    StepModel,
+    build,
+    build_memory,
+    build_reference,
+    efficiency,
+)
 from factory.performance.reference import ReferenceCosts
 from factory.power import clock_levels, idle_watts, power_law
 from factory.scenario import Catalog, GpuSpec, Scenario
-from factory.serving.batch import LeapBatch, StepBatch
+from factory.scenario.kernels import EngineSpec
+from factory.serving.acceptance import Acceptance
+from factory.serving.batch import Batch, LeapBatch, StepBatch
 from factory.serving.deployment import Deployment, PoolSide, Row, ServiceLevel
+from factory.serving.front_end import FrontEnd
 from factory.serving.intake import Intake
 from factory.serving.kv_cache import KVCache
 from factory.serving.meter import FIELDS, TENANT_FIELDS, Meter
@@ -22,6 +32,8 @@ from factory.serving.rank import Rank, RankLimits
 from factory.serving.replica import Replica
 from factory.serving.router import build as build_router
 from factory.serving.slots import Slots
+from factory.serving.speculative import SpeculativeBatch, SpeculativeLeapBatch
+from factory.serving.speculative_oracle import SpeculativeStepBatch
 from factory.serving.transfer import Fabric, Link
 from factory.simulation.names import Layout, PoolPlace, block_size, lay_out
 from factory.statistics import stream
@@ -201,6 +213,14 @@ class _Builder:
         self.section = scenario.deployments[number]
         self.block_size = block_size(self.section)
         self.places = [place for place in layout.pools if place.deployment == number]
+        self.acceptance: Acceptance | None = None
+        self.drafts = 0
+        speculation = self.section.speculation
+        if speculation is not None:
+            run = scenario.run
+            draws = stream(run.seed, run.replication, f"speculation:{self.section.name}")
+            self.acceptance = Acceptance(speculation.chances, draws)
+            self.drafts = speculation.draft_tokens
 
     def deployment(
         self, write: Callable[[Row], None], intake: Intake, pools: list[PoolMeter]
@@ -218,7 +238,8 @@ class _Builder:
         prompt_limit = capacities["prefill" if "prefill" in capacities else "aggregated"]
         model = self.catalog.models[self.section.model]
         lengths = [place.pool.engine.max_model_len or model.max_context for place in self.places]
-        model_len = min(*lengths, capacities.get("decode", prompt_limit))
+        # The drafts of the last step take KV too.
+        model_len = min(*lengths, capacities.get("decode", prompt_limit) - self.drafts)
         levels = [
             ServiceLevel(limit.ttft_s, limit.itl_s, limit.e2e_s)
             for limit in self.layout.codes.tenant_limits
@@ -231,8 +252,16 @@ class _Builder:
             kv_bytes *= min(pool.parallel.tp, model.kv_heads)
         deployment = Deployment(
             entry, decode, prompt_limit, model_len, kv_bytes, levels, priorities, self.tenants,
-            write, intake.left,
+            write, intake.left, self.acceptance, self.engine("decode").handover_wait_steps,
         )  # fmt: skip
+        engine = self.engine("prefill")
+        # A prefill pool has no batch in flight between whose steps its scheduler would look.
+        steps = engine.request_wait_steps if decode is None else 0.0
+        if engine.request_overhead_ms or steps:
+            deployment.front_end = FrontEnd(
+                self.kernel, self.number, engine.request_overhead_ms * 1e-3, steps,
+                entry.ranks[0].replica, deployment.enter,
+            )  # fmt: skip
         if decode is not None:
             latency_s = self.section.kv_transfer.latency_ms * 1e-3
             rank_gpus = min(
@@ -247,6 +276,13 @@ class _Builder:
                 replica.owner = deployment
         return deployment
 
+    def engine(self, role: str) -> EngineSpec:
+        """What the engine of the pool of a role, or of the only one, adds to its kernels."""
+        place = next((p for p in self.places if p.pool.role == role), self.places[0])
+        system = self.catalog.systems[self.scenario.facility.racks[place.group].system]
+        generation = self.catalog.gpus[system.gpu].generation
+        return efficiency(generation, place.pool.engine.profile).engine
+
     def pool(self, place: PoolPlace) -> tuple[PoolMeter, PoolSide]:
         """One pool, as it is metered and as its deployment sees it."""
         pool = place.pool
@@ -257,6 +293,9 @@ class _Builder:
         model = build(pool, self.section, self.catalog, scenario)
         capacity = self.kv_capacity_tokens(place)
         reference = build_reference(pool, model, capacity)
+        if self.acceptance is not None:
+            output_gpu_s = reference.output_gpu_s / self.acceptance.tokens_per_step
+            reference = replace(reference, output_gpu_s=output_gpu_s)
         windows = Windows(run.window_s, FIELDS)
         dp = pool.parallel.dp
         slots = Slots(pool.replicas * dp)
@@ -271,9 +310,9 @@ class _Builder:
             block_size=self.block_size,
             prefix_caching=caching,
             watermark_blocks=int(blocks * _WATERMARK),
+            drafts=self.drafts,
         )
         stepwise = run.engine == "step"
-        batch = StepBatch if stepwise else LeapBatch
         watts = segment_watts(gpu, model)
         link_bytes_per_s = self.bandwidth_gb_s() * _GB * pool.gpus_per_replica
         ranks: list[Rank] = []
@@ -283,11 +322,17 @@ class _Builder:
             code = place.first_replica + number
             rack_meter = self.racks[rack]
             own: list[Rank] = []
+            drafting: list[SpeculativeBatch] = []
             for rank in range(dp):
                 slot = len(ranks) + rank
                 listener = index.listener(slot) if watched else None
                 cache = KVCache(blocks, listener)
-                own.append(Rank(rank, slot, slots, limits, cache, batch(self.block_size)))
+                if self.drafts:
+                    drafting.append(self.speculative_batch(stepwise))
+                    own.append(Rank(rank, slot, slots, limits, cache, drafting[-1], drafting[-1]))
+                else:
+                    batch: Batch = (StepBatch if stepwise else LeapBatch)(self.block_size)
+                    own.append(Rank(rank, slot, slots, limits, cache, batch))
             ranks.extend(own)
             meter = Meter(
                 windows,
@@ -295,6 +340,7 @@ class _Builder:
                 rack_meter.bins,
                 rack_meter.windows,
                 pool.gpus_per_replica,
+                drafting,
             )
             idle_w = idle_watts(gpu, loaded=True)
             replica = Replica(
@@ -317,6 +363,12 @@ class _Builder:
         )
         side = PoolSide(ranks, slots, chosen, windows, links)
         return PoolMeter(place, windows, tuple(replicas), capacity, reference), side
+
+    def speculative_batch(self, stepwise: bool) -> SpeculativeBatch:
+        """An empty batch whose steps verify drafts."""
+        if stepwise:
+            return SpeculativeStepBatch(self.block_size, self.drafts)
+        return SpeculativeLeapBatch(self.block_size, self.drafts)
 
     def kv_capacity_tokens(self, place: PoolPlace) -> int:
         """KV tokens of one rank: what the engine states, or what memory leaves."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import get_args
 
 from factory.errors import InputError, Problem, ScenarioError
 from factory.performance import build_memory
+from factory.performance.sources import source_notes, source_problems
 from factory.power import gpu_watts
 from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
 from factory.scenario.demand import TraceFormat
@@ -22,12 +24,27 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
         catalog: What its names refer to.
     """
     problems = [*_memory(scenario, catalog), *_places(scenario, catalog)]
+    for path, deployment, pool in _pools(scenario):
+        problems += source_problems(pool, deployment, catalog, scenario, path)
     problems += [*_roles(scenario), *_budgets(scenario, catalog), *_contract(scenario, catalog)]
     problems += _cells(scenario)
     problems += missing_files(scenario) or _trace(scenario, catalog)
     return [
-        Problem(p.path, p.message, p.got, p.allowed, p.nearest, locate(scenario, p.path))
-        for p in problems
+        dataclasses.replace(p, location=p.location or locate(scenario, p.path)) for p in problems
+    ]
+
+
+def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
+    """What a reader of the results must know of where step times come from, a line each.
+
+    Args:
+        scenario: One that passes `preflight`.
+        catalog: What its names refer to.
+    """
+    return [
+        note
+        for _, deployment, pool in _pools(scenario)
+        for note in source_notes(pool, deployment, catalog, scenario)
     ]
 
 
@@ -48,6 +65,8 @@ def _memory(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
         if engine.step_model.kind == "fixed":
             continue
         memory = build_memory(pool, deployment, catalog, scenario)
+        if stated is not None and memory.weights < memory.whole:
+            continue
         if not memory.fits:
             weights = deployment.precision.weights
             message = (

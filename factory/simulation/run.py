@@ -16,12 +16,12 @@ from factory.kernel import Kernel
 from factory.records.batch import RunConstants
 from factory.records.run_directory import RunDirectory, run_id
 from factory.records.tables import RunTables
-from factory.scenario import Scenario, catalog, resolved
+from factory.scenario import Scenario, catalog_of, resolved
 from factory.simulation.dimensions import write_dimensions
 from factory.simulation.facts import measured_until, write_facts
 from factory.simulation.names import block_size, lay_out
 from factory.simulation.plant import Plant, assemble
-from factory.simulation.preflight import preflight
+from factory.simulation.preflight import notes, preflight
 from factory.workload import build as build_workload
 
 _EVENTS_PER_LOOK = 20_000
@@ -79,7 +79,7 @@ def simulate(
     run = scenario.run
     version = _version()
     identity = run_id(data, run.seed, run.replication, version)
-    known = catalog()
+    known = catalog_of(scenario)
     problems = preflight(scenario, known)
     if problems:
         raise ScenarioError(problems)
@@ -121,6 +121,7 @@ def simulate(
             "run_dir": str(directory.final),
             **summary,
             "skipped_rows": workload.skipped_rows,
+            "notes": notes(scenario, known),
             "simulated_s": end_s,
             "events": kernel.fired,
             "events_per_request": kernel.fired / requests if requests else None,

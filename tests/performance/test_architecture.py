@@ -2,82 +2,55 @@ from __future__ import annotations
 
 import pytest
 
-from factory.performance import Layout, architecture, memory_plan
-from factory.performance.memory import (
-    FRAMEWORK_BYTES,
-    activation_bytes_per_gpu,
-    kv_bytes_per_token_per_gpu,
-    weight_bytes_per_gpu,
-)
+from factory.performance import Layout, architecture
+from factory.performance.memory import kv_bytes_per_token_per_gpu, weight_bytes_per_gpu
 from factory.scenario import catalog
 
 MODELS = catalog().models
-GPUS = catalog().gpus
 
 
-def test_kv_bytes_of_latent_attention() -> None:
+def test_latents_are_whole_on_every_gpu() -> None:
     # 61 layers × (kv_lora_rank 512 + rope 64).
-    r1 = MODELS["deepseek-r1"]
-    assert architecture.kv_bytes_per_token(r1, "fp8") == 61 * (512 + 64) * 1 == 35_136
-    assert architecture.kv_bytes_per_token(r1, "fp16") == 61 * (512 + 64) * 2 == 70_272
-    # The latent is whole on every tensor-parallel GPU.
-    assert kv_bytes_per_token_per_gpu(r1, Layout(tp=8), "fp8") == 35_136
+    assert kv_bytes_per_token_per_gpu(MODELS["deepseek-r1"], Layout(tp=8), "fp8") == 35_136
 
 
-@pytest.mark.parametrize(
-    ("name", "layers", "kv_heads", "head_dim"),
-    [
-        ("llama-3.1-8b", 32, 8, 128),
-        ("llama-3.1-70b", 80, 8, 128),
-        ("qwen3-32b", 64, 8, 128),
-        ("gpt-oss-120b", 36, 8, 64),
-    ],
-)
-def test_kv_bytes_of_grouped_queries(name: str, layers: int, kv_heads: int, head_dim: int) -> None:
-    model = MODELS[name]
-    assert architecture.kv_bytes_per_token(model, "fp16") == layers * 2 * kv_heads * head_dim * 2
-    assert architecture.kv_bytes_per_token(model, "fp8") == layers * 2 * kv_heads * head_dim
-    per_gpu = layers * 2 * kv_heads * head_dim / 4
-    assert kv_bytes_per_token_per_gpu(model, Layout(tp=4), "fp8") == per_gpu
-    # Sixteen GPUs hold eight heads twice.
-    assert kv_bytes_per_token_per_gpu(model, Layout(tp=16), "fp8") == layers * 2 * head_dim
-
-
-def test_weight_bytes_of_llama_70b() -> None:
-    attention = 8192 * (64 + 2 * 8) * 128 + 64 * 128 * 8192
-    mlp = 3 * 8192 * 28672
-    linear = 80 * (attention + mlp)
-    ends = 2 * 128_256 * 8192 * 2
-    norms = (80 * 2 * 8192 + 8192) * 2
+def test_heads_are_split_then_copied() -> None:
     model = MODELS["llama-3.1-70b"]
-    parameters = linear + 2 * 128_256 * 8192 + 80 * 2 * 8192 + 8192
-    assert parameters == 70_553_706_496  # the published 70.6B
-    assert architecture.weight_bytes(model, "fp16") == 2 * parameters
-    # One FP32 scale per 128 × 128 block; one byte per 16 values.
-    assert architecture.weight_bytes(model, "fp8") == linear * (1 + 4 / 16384) + ends + norms
-    assert architecture.weight_bytes(model, "fp4") == linear * (0.5 + 1 / 16) + ends + norms
+    whole = 80 * 2 * 8 * 128
+    assert kv_bytes_per_token_per_gpu(model, Layout(tp=4), "fp8") == whole / 4
+    # Sixteen GPUs hold eight heads twice.
+    assert kv_bytes_per_token_per_gpu(model, Layout(tp=16), "fp8") == whole / 8
+    # Key and value projections with them: 2 of 16 GPUs hold each of 8 heads.
+    attention = 2 * 8192 * (64 * 128 / 16 + 2 * 128) + 2 * 64 * 128 * 8192 / 16
+    mlp = 2 * 3 * 8192 * 28_672 / 16
+    ends = 2 * 2 * 128_256 * 8192 / 16
+    norms = 2 * (160 * 8192 + 8192)
+    held = weight_bytes_per_gpu(model, Layout(tp=16), "fp16")
+    assert held == pytest.approx(80 * (attention + mlp) + ends + norms, rel=1e-12)
 
 
-def test_weight_bytes_of_deepseek_r1() -> None:
-    attention = (
-        7168 * 1536  # q_a
-        + 1536 * 128 * (128 + 64)  # q_b
-        + 7168 * (512 + 64)  # kv_a
-        + 512 * 128 * (128 + 128)  # kv_b
-        + 128 * 128 * 7168  # o
-    )
-    expert = 3 * 7168 * 2048
-    dense = 3 * 3 * 7168 * 18432
-    linear = 61 * attention + dense + 58 * (256 + 1) * expert
-    plain = 58 * 7168 * 256 + 2 * 129_280 * 7168 + 61 * (2 * 7168 + 1536 + 512) + 7168
-    model = MODELS["deepseek-r1"]
-    assert linear + plain == pytest.approx(671.0e9, rel=1e-3)
-    assert architecture.weight_bytes(model, "fp8") == linear * (1 + 4 / 16384) + 2 * plain
-    assert architecture.weight_bytes(model, "fp16") == 2 * (linear + plain)
-    # FP4 checkpoints of MoE models keep attention in BF16.
-    quantized = linear - 61 * attention
-    fp4 = quantized * (0.5 + 1 / 16) + 2 * 61 * attention + 2 * plain
-    assert architecture.weight_bytes(model, "fp4") == fp4
+def test_linear_layers_have_matrices_but_no_kv() -> None:
+    model = MODELS["qwen3.5-397b-a17b"]
+    layers = {m.name: m.layers for m in architecture.attention_matrices(model, "fp8")}
+    assert layers["qkv_proj"] == layers["o_proj"] == architecture.attention_layers(model) == 15
+    assert layers["in_proj_qkv"] == layers["in_proj_ba"] == layers["out_proj"] == 45
+    # Per value head a 128 x 128 state: decay, product with the key, update, product with the query.
+    assert architecture.linear_attention_token_flops(model) == 64 * 128 * 128 * 7
+
+
+def test_what_a_checkpoint_keeps_in_sixteen_bits() -> None:
+    def formats(name: str, weights: architecture.Format) -> dict[str, str]:
+        model = MODELS[name]
+        matrices = architecture.attention_matrices(model, weights)
+        matrices += architecture.mlp_matrices(model, weights)
+        return {matrix.name: matrix.format for matrix in matrices}
+
+    assert set(formats("deepseek-r1", "fp8").items()) >= {("router", "fp16"), ("o_proj", "fp8")}
+    nvfp4 = formats("deepseek-r1", "fp4")
+    assert (nvfp4["q_a_proj"], nvfp4["o_proj"], nvfp4["down_proj"]) == ("fp16", "fp4", "fp4")
+    assert set(formats("gpt-oss-120b", "fp4").values()) == {"fp16"}
+    assert formats("kimi-k2.5", "fp4")["shared_down_proj"] == "fp16"
+    assert formats("qwen3.5-397b-a17b", "fp8")["in_proj_ba"] == "fp16"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -94,26 +67,6 @@ def test_gpus_of_a_replica_hold_the_model_together(name: str) -> None:
     for layout in (Layout(tp=8, ep=8), Layout(tp=8), Layout(dp=8, ep=8), Layout(tp=4, pp=2)):
         each = weight_bytes_per_gpu(model, layout, "fp8")
         assert whole <= each * layout.gpus * (1 + 1e-12)
-
-
-def test_memory_is_divided_as_vllm_does() -> None:
-    model, gpu = MODELS["llama-3.1-8b"], GPUS["h100-sxm"]
-    plan = memory_plan(model, gpu, Layout(), "fp8", "fp8", 0.9, 8192)
-    activations = 2 * 11 * 4096 * 8192
-    left = 0.9 * gpu.hbm_gb * 1e9 - weight_bytes_per_gpu(model, Layout(), "fp8")
-    left -= activations + FRAMEWORK_BYTES
-    assert activation_bytes_per_gpu(model, Layout(), 8192) == activations
-    assert plan.fits
-    assert plan.missing_gib == 0.0
-    assert plan.kv_capacity_tokens == int(left / (32 * 2 * 8 * 128))
-
-
-def test_memory_says_how_much_is_missing() -> None:
-    plan = memory_plan(MODELS["deepseek-r1"], GPUS["h100-sxm"], Layout(tp=8), "fp8", "fp8")
-    assert not plan.fits
-    assert plan.kv_capacity_tokens == 0
-    need = plan.weights + plan.activations + plan.framework + plan.kv_bytes_per_token
-    assert plan.missing_gib == pytest.approx((need - plan.budget) / 2**30)
 
 
 def test_expert_groups_must_divide_the_stage() -> None:

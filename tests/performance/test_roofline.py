@@ -219,7 +219,7 @@ def test_more_work_never_takes_less(
         # Pipelines spread sequences evenly: those that join are like those that are there.
         mean = -(-r.context // r.decode) if r.decode else 100
         more.decode, more.context = r.decode + by, r.context + by * mean
-        more.logit_rows = r.logit_rows + by
+        more.logit_rows, more.context_slope = r.logit_rows + by, r.decode + by
     elif growth == "context" and r.decode:
         more.context = r.context + by
     elif growth == "prompt" and (r.prefill_tokens or case[2].pp == 1):

@@ -64,6 +64,7 @@ def test_a_request_served(run: Path) -> None:
     assert row["is_good"] is True
     assert row["is_measured"] is True
     assert (row["input_computed_tokens"], row["input_cached_tokens"]) == (150, 50)
+    assert (row["output_tokens"], row["decode_steps"]) == (41, 20)
     assert (row["gpu_s_input_computed"], row["gpu_s_input_cached"]) == (1.5, 0.5)
 
 
@@ -251,7 +252,7 @@ def test_the_end_of_the_measured_interval_may_come_late(
         (18, None, "input_tokens: a value does not fit int64"),
         (2, 2.0**40, "attempt: a value does not fit int32"),
         (7, 2, "tenant: no such code, got 2, allowed: 0 to 1"),
-        (27, "x", "fact_requests: a row does not fit"),
+        (28, "x", "fact_requests: a row does not fit"),
     ],
 )
 def test_a_value_that_cannot_stand_is_named(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pickle
 
 import pytest
@@ -14,12 +13,18 @@ from factory.scenario.schema import COVERS
 
 def test_what_the_catalogue_holds():
     known = catalog()
-    assert set(known.gpus) == {"h100-sxm", "h200-sxm", "b200-sxm", "gb200", "gb300"}
+    assert set(known.gpus) == {
+        "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "b300-sxm", "gb200", "gb300",
+        "mi300x", "mi355x",
+    }  # fmt: skip
     assert set(known.systems) == {
-        "hgx-h100", "hgx-h200", "hgx-b200", "gb200-nvl72", "gb300-nvl72",
+        "hgx-a100", "hgx-h100", "hgx-h200", "hgx-b200", "hgx-b300", "gb200-nvl72", "gb300-nvl72",
+        "mi300x", "mi355x",
     }  # fmt: skip
     assert set(known.models) == {
-        "deepseek-r1", "deepseek-v3", "llama-3.1-8b", "llama-3.1-70b", "qwen3-32b", "gpt-oss-120b",
+        "deepseek-r1", "deepseek-v3", "kimi-k2", "kimi-k2.5", "llama-3.1-8b", "llama-3.1-70b",
+        "llama-3.1-405b", "qwen3-32b", "qwen3-235b-a22b", "qwen3.5-397b-a17b", "gpt-oss-120b",
+        "gpt-oss-20b", "mixtral-8x7b", "minimax-m2",
     }  # fmt: skip
     assert set(known.price_books) == {
         f"{kind}-{date}"
@@ -39,7 +44,9 @@ def test_every_number_says_where_it_was_read():
                 assert origin.source
                 assert origin.date[:4].isdecimal()
     for book in known.price_books.values():
-        assert set(book.provenance) == set(book.usd_per_gpu_hour) == set(known.systems)
+        assert set(book.provenance) == set(book.usd_per_gpu_hour)
+        # Nobody whose prices these are gives one for the others: they are performance only.
+        assert set(book.usd_per_gpu_hour) == set(known.systems) - {"hgx-a100", "mi300x", "mi355x"}
 
 
 @pytest.mark.parametrize("system", catalog().systems.values(), ids=lambda system: system.name)
@@ -56,8 +63,10 @@ def test_a_gpu_is_plausible(gpu):
     assert gpu.idle_bare_w < gpu.idle_loaded_w < gpu.tdp_w / 2
     at_most = gpu.idle_loaded_w + gpu.power_busy_w + gpu.power_mfu_w + gpu.power_mem_w
     assert gpu.tdp_w < at_most < 2.1 * gpu.tdp_w
-    assert gpu.fp16_tflops < gpu.fp8_tflops < (gpu.fp4_tflops or float("inf"))
-    assert (gpu.fp4_tflops is None) == (gpu.generation == "hopper")
+    assert gpu.fp16_tflops < (gpu.fp8_tflops or float("inf"))
+    assert (gpu.fp8_tflops or 0.0) < (gpu.fp4_tflops or float("inf"))
+    assert (gpu.fp8_tflops is None) == (gpu.generation == "ampere")
+    assert (gpu.fp4_tflops is None) == (gpu.generation in ("ampere", "hopper", "cdna3"))
 
 
 def test_the_published_pflops_per_dollar():
@@ -79,53 +88,6 @@ def test_specs_survive_pickling_and_compare_by_value():
     gpu = catalog().gpus["gb300"]
     assert pickle.loads(pickle.dumps(gpu)) == gpu
     assert hash(gpu) == hash(dataclasses.replace(gpu))
-
-
-CONFIG_NAMES = {
-    "deepseek-r1": "deepseek-ai--DeepSeek-R1",
-    "deepseek-v3": "deepseek-ai--DeepSeek-V3",
-    "llama-3.1-8b": "meta-llama--Meta-Llama-3.1-8B",
-    "llama-3.1-70b": "meta-llama--Meta-Llama-3.1-70B",
-    "qwen3-32b": "Qwen--Qwen3-32B",
-    "gpt-oss-120b": "openai--gpt-oss-120b",
-}
-
-
-@pytest.mark.parametrize("name", CONFIG_NAMES)
-def test_architectures_are_those_of_the_published_configurations(name, pytestconfig):
-    folder = pytestconfig.rootpath.parent / "shared" / "data" / "models"
-    file = folder / f"{CONFIG_NAMES[name]}_config.json"
-    if not file.is_file():
-        pytest.skip("../shared/data is absent: no configurations to compare with")
-    config = json.loads(file.read_text())
-    model = catalog().models[name]
-    assert model.layers == config["num_hidden_layers"]
-    assert model.hidden == config["hidden_size"]
-    assert model.heads == config["num_attention_heads"]
-    assert model.kv_heads == config["num_key_value_heads"]
-    assert model.vocab == config["vocab_size"]
-    assert model.max_context == config["max_position_embeddings"]
-    assert model.tie_embeddings == config["tie_word_embeddings"]
-    assert model.experts == config.get("n_routed_experts", config.get("num_local_experts", 0))
-    assert model.experts_per_token == config.get("num_experts_per_tok", 0)
-    assert model.shared_experts == config.get("n_shared_experts", 0)
-    assert model.mtp_layers == config.get("num_nextn_predict_layers", 0)
-    assert model.sliding_window == (config.get("sliding_window") or 0)
-    kinds = config.get("layer_types", [])
-    assert model.sliding_layers == kinds.count("sliding_attention")
-    if model.attention == "mla":
-        for field in ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim"):
-            assert getattr(model, field) == config[field]
-        assert model.v_head_dim == config["v_head_dim"]
-        assert model.head_dim == model.qk_nope_head_dim + model.qk_rope_head_dim
-        assert model.dense_layers == config["first_k_dense_replace"]
-        assert model.dense_intermediate == config["intermediate_size"]
-        assert model.moe_intermediate == config["moe_intermediate_size"]
-    else:
-        assert model.head_dim == config.get("head_dim", model.hidden // model.heads)
-        width = model.moe_intermediate if model.experts else model.dense_intermediate
-        assert width == config["intermediate_size"]
-        assert model.dense_layers == (0 if model.experts else model.layers)
 
 
 @pytest.mark.parametrize(

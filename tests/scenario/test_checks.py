@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from factory.scenario import check, load
+from factory.scenario import check, load, resolved
 
 PREFILL = {"name": "in", "role": "prefill", "racks": "racks", "replicas": 1}
 DECODE = {"name": "out", "role": "decode", "racks": "racks", "replicas": 1}
@@ -275,3 +275,62 @@ def test_one_wrong_value_does_not_hide_the_others(minimal, problems):
 def test_what_only_follows_from_a_wrong_value_is_not_said(minimal, problems):
     del minimal["facility"]["racks"][0]["name"]
     assert set(problems(minimal)) == {"facility.racks[0].name"}
+
+
+DRAFTS = {"draft_tokens": 2, "acceptance": [0.9, 0.6]}
+
+
+def drafting(minimal, speculation, **engine):
+    """The minimal scenario with a model that drafts."""
+    minimal["facility"]["racks"][0]["count"] = 20
+    deployment = minimal["deployments"][0]
+    deployment.update(model="deepseek-r1", speculation=speculation)
+    deployment["pools"][0].update(parallel={"tp": 8, "ep": 8}, engine=engine)
+    return minimal
+
+
+@pytest.mark.parametrize("acceptance", [0.7, 0, 1, [0.7], [0.9, 0.6]])
+def test_sound_drafts(minimal, acceptance):
+    scenario = load(drafting(minimal, DRAFTS | {"acceptance": acceptance}))
+    given = scenario.deployments[0].speculation
+    assert len(given.chances) == given.draft_tokens == 2
+    assert load(resolved(scenario)).deployments == scenario.deployments
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"acceptance": [0.9, 0.6, 0.3]}, "acceptance", "must be one number, or 2: one for each"),
+        ({"acceptance": []}, "acceptance", "must have at least one item"),
+        ({"acceptance": 1.2}, "acceptance[0]", "must be <= 1"),
+        ({"acceptance": [0.9, -0.1]}, "acceptance[1]", "must be >= 0"),
+        ({"acceptance": "high"}, "acceptance[0]", "must be a number"),
+        ({"draft_tokens": 0}, "draft_tokens", "must be >= 1"),
+        ({"method": "draft"}, "method", "must be mtp"),
+        ({"draft_model": "llama-3.1-8b"}, "draft_model", "unknown field"),
+    ],
+)
+def test_drafts_that_make_no_sense(minimal, problems, change, path, message):
+    found = problems(drafting(minimal, DRAFTS | change))
+    assert found[f"deployments[0].speculation.{path}"].message.startswith(message)
+
+
+def test_drafts_need_a_model_that_drafts(minimal, problems):
+    minimal["deployments"][0]["speculation"] = DRAFTS
+    problem = problems(minimal)["deployments[0].speculation.method"]
+    assert problem.message == "llama-3.1-8b has no multi-token-prediction layers that could draft"
+    assert "deepseek-r1" in problem.allowed
+
+
+def test_stated_step_times_need_no_model_that_drafts(minimal):
+    minimal["deployments"][0]["speculation"] = DRAFTS
+    engine = {"step_model": {"kind": "fixed", "base_ms": 10}}
+    minimal["deployments"][0]["pools"][0]["engine"] = engine
+    load(minimal)
+
+
+def test_drafts_take_of_the_token_budget(minimal, problems):
+    found = problems(drafting(minimal, DRAFTS, max_num_seqs=100, max_num_batched_tokens=299))
+    problem = found["deployments[0].pools[0].engine.max_num_seqs"]
+    assert problem.message.startswith("must be <= max_num_batched_tokens (299) / 3: each")
+    load(drafting(minimal, DRAFTS, max_num_seqs=99, max_num_batched_tokens=299))

@@ -69,7 +69,7 @@ def test_all_problems_at_once_in_the_order_of_the_file(wrong):
         ("min: 1,", "min: 10,"),
         ("duration_s: 60", "duration_s: 60s\n  windows: 5"),
     ) == [
-        'x.yaml:5:15: facility.racks[0].system: unknown system, got "hgx_h201" (allowed: hgx-h100, hgx-h200, hgx-b200, gb200-nvl72, gb300-nvl72; did you mean hgx-h200?)',
+        'x.yaml:5:15: facility.racks[0].system: unknown system, got "hgx_h201" (allowed: hgx-h100, hgx-h200, hgx-b200, gb200-nvl72, gb300-nvl72, hgx-b300, hgx-a100, mi300x, mi355x; did you mean hgx-h200?)',
         "x.yaml:13:19: deployments[0].pools[0].replicas: must be >= 1, got 0",
         "x.yaml:14:9: deployments[0].pools[0].tp: unknown field (did you mean parallel.tp?)",
         'x.yaml:18:20: workload.tenants[0].load.rate: must be a plain number, in sessions/s, got "60/min" (did you mean 1?)',

@@ -104,6 +104,26 @@ FOUND = {
         requests=10,
         seed=0,
     ),
+    # A boundary has composed its next step, drafts and all, when it lets a transfer in.
+    "reservation_beside_a_composed_step": factory(
+        [
+            {
+                "deployment": {
+                    "block_size": 16,
+                    "speculation": {"draft_tokens": 1, "acceptance": 0.0},
+                    "kv_transfer": {"bandwidth_gb_s": 1000.0, "latency_ms": 0},
+                },
+                "role": "prefill",
+                "engine": fixed(1),
+            },
+            {
+                "role": "decode",
+                "engine": fixed(10, max_num_seqs=4, kv_capacity_tokens=64),
+            },
+        ],
+        [{"load": {"concurrency": 4}, "input_tokens": 8, "output_tokens": 20}],
+        requests=8,
+    ),
     # Replicas in step with each other: a boundary of the same instant that comes later in the order
     # of events still takes in what an earlier one sends.
     "boundaries_of_one_instant": factory(

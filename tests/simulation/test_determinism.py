@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_runs import aggregated, capped, split
+from small_runs import aggregated, capped, drafting, split
 
 from factory.scenario import load
 from factory.simulation import simulate
@@ -22,7 +22,7 @@ from factory.simulation import simulate
 simulate(load(json.loads(sys.argv[1])), Path(sys.argv[2]))
 """
 
-SCENARIOS = {"split": split(), "capped": capped(aggregated(), 17.5)}
+SCENARIOS = {"split": split(), "capped": capped(aggregated(), 17.5), "drafting": drafting()}
 
 
 def digests(run_dir: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import aggregated, capped, engine, split
+from small_runs import aggregated, capped, drafting, engine, split
 
 from factory.scenario import load
 from factory.simulation import simulate
@@ -39,6 +39,8 @@ SCENARIOS = {
     "step_engine": aggregated(run={"requests": 60, "window_s": 10, "engine": "step"}),
     "tiny_kv": tiny_kv(),
     "ends_on_an_edge": ends_on_an_edge(),
+    "drafting": drafting(),
+    "drafting_stopped": drafting(run={"duration_s": 4.7, "window_s": 1, "drain": False}),
 }
 
 
@@ -57,7 +59,8 @@ def test_the_capped_run_is_capped(tmp_path: Path) -> None:
     assert summary["ledger"]["power_capped"] > 0
 
 
-def test_the_run_of_little_kv_preempts() -> None:
+@pytest.mark.parametrize("scenario", [tiny_kv(), drafting()], ids=["plain", "drafting"])
+def test_the_runs_of_little_kv_preempt(scenario: dict[str, Any]) -> None:
     from observed import observe
 
-    assert sum(observe(tiny_kv()).column("preemptions")) > 0
+    assert sum(observe(scenario).column("preemptions")) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,6 +46,32 @@ def test_scaling_every_duration_scales_time_and_nothing_else(scale: float) -> No
         assert other.column(name) == [time_s * scale for time_s in one.column(name)]
     for name in ("decode_replica", "computed", "cached", "output_tokens", "preemptions"):
         assert other.column(name) == one.column(name)
+
+
+def drafted(chance: float | None) -> dict[str, Any]:
+    """Stated step times, and two drafts each with this chance; None for no drafts."""
+    scenario = aggregated(concurrency=12)
+    [deployment] = scenario["deployments"]
+    [pool] = deployment["pools"]
+    pool["engine"] = engine(base_ms=10)
+    if chance is not None:
+        deployment["speculation"] = {"draft_tokens": 2, "acceptance": chance}
+    return scenario
+
+
+def test_more_acceptance_takes_fewer_steps_and_less_time() -> None:
+    """Request by request, and none accepted is as none drafted."""
+    runs = [observe(drafted(chance)) for chance in (None, 0.0, 0.4, 0.8, 1.0)]
+    assert not differences(runs[0], runs[1])
+    for less, more in pairwise(runs[1:]):
+        pairs = zip(less.column("decode_steps"), more.column("decode_steps"), strict=True)
+        assert all(fewer <= most for most, fewer in pairs)
+        assert throughput(more) > throughput(less)
+        assert more.column("output_tokens") == less.column("output_tokens")
+    for tokens, steps in zip(
+        runs[-1].column("output_tokens"), runs[-1].column("decode_steps"), strict=True
+    ):
+        assert steps == -(-(tokens - 1) // 3)
 
 
 def test_names_of_pools_tenants_and_racks_change_nothing_but_names() -> None:

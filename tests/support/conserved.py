@@ -36,7 +36,13 @@ def violations(run: Observed, *, is_drained: bool) -> list[str]:
         run: The run.
         is_drained: Whether it went on until everything was done.
     """
-    found = [*_tokens(run), *_ledger(run), *_costs(run, is_drained=is_drained), *_budgets(run)]
+    found = [
+        *_tokens(run),
+        *_steps(run),
+        *_ledger(run),
+        *_costs(run, is_drained=is_drained),
+        *_budgets(run),
+    ]
     return [*found, *_left_over(run)] if is_drained else found
 
 
@@ -63,6 +69,21 @@ def _tokens(run: Observed) -> list[str]:
     for outcome, prompt, computed, cached in rows:
         if outcome == COMPLETED and computed + cached != prompt:
             found.append(f"a prompt of {prompt} was computed {computed} and cached {cached}")
+    return found
+
+
+def _steps(run: Observed) -> list[str]:
+    """A decode step gives a token and at most one for each draft; a prefill gives one."""
+    names = ("deployment", "output_tokens", "decode_steps", "preemptions")
+    rows = {
+        pool.place.deployment: 1 + pool.replicas[0].ranks[0].limits.drafts
+        for pool in run.plant.pools
+    }
+    found = []
+    for deployment, tokens, steps, preemptions in zip(*map(run.column, names), strict=True):
+        most = rows[deployment]
+        if not tokens - 1 - preemptions <= steps * most or steps > max(tokens - 1, 0):
+            found.append(f"{tokens} tokens in {steps} decode steps of at most {most}")
     return found
 
 

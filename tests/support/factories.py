@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drafting import MODEL as DRAFTING
 from hypothesis import strategies as st
 
 Data = dict[str, Any]
@@ -43,12 +44,21 @@ def step_models(draw: st.DrawFn) -> Data:
 
 
 @st.composite
-def engines(draw: st.DrawFn, capped: bool) -> Data:
+def speculations(draw: st.DrawFn) -> Data:
+    """Few drafts or more, with one chance for all or one each; never or always is among them."""
+    drafts = draw(st.sampled_from([1, 1, 2, 3, 5]))
+    chances = st.sampled_from([0.0, 0.3, 0.7, 0.9, 1.0])
+    each = st.lists(chances, min_size=drafts, max_size=drafts)
+    return {"draft_tokens": drafts, "acceptance": draw(st.one_of(chances, each))}
+
+
+@st.composite
+def engines(draw: st.DrawFn, capped: bool, rows: int = 1) -> Data:
     """Engine limits that are felt: few sequences, little KV, chunks of a few tokens."""
     seqs = draw(st.sampled_from([1, 2, 3, 4, 6, 9]))
     engine: Data = {
         "max_num_seqs": seqs,
-        "max_num_batched_tokens": max(seqs, draw(st.sampled_from([1, 7, 16, 40, 400]))),
+        "max_num_batched_tokens": max(seqs * rows, draw(st.sampled_from([1, 7, 16, 40, 400]))),
         "enable_prefix_caching": draw(st.booleans()),
         "step_model": {"kind": "roofline"} if capped else draw(step_models()),
         "kv_capacity_tokens": draw(st.sampled_from([96, 112, 144, 208, 304, 1008, 48])),
@@ -67,10 +77,13 @@ def _router(draw: st.DrawFn) -> Data:
 
 
 @st.composite
-def deployments(draw: st.DrawFn, name: str, capped: bool) -> Data:
+def deployments(draw: st.DrawFn, name: str, capped: bool, speculative: bool | None = None) -> Data:
     """A deployment of an 8B model, aggregated or prefill and decode; many in a rack if capped."""
     block = draw(st.sampled_from([1, 4, 16]))
     roles = draw(st.sampled_from([("aggregated",), ("prefill", "decode")]))
+    drafted = draw(st.booleans()) if speculative is None else speculative
+    speculation = draw(speculations()) if drafted else None
+    rows = speculation["draft_tokens"] + 1 if speculation else 1
     pools = [
         {
             "name": f"{name}-{role}",
@@ -82,17 +95,19 @@ def deployments(draw: st.DrawFn, name: str, capped: bool) -> Data:
                 "dp": draw(st.sampled_from([1, 2] if capped else [1, 1, 2, 3, 8])),
             },
             "clock_ratio": draw(st.sampled_from([1.0, 1.0, 0.7])),
-            "engine": draw(engines(capped)),
+            "engine": draw(engines(capped, rows)),
         }
         for role in roles
     ]
     made: Data = {
         "name": name,
-        "model": "llama-3.1-8b",
+        "model": DRAFTING if speculation else "llama-3.1-8b",
         "block_size": block,
         "router": _router(draw),
         "pools": pools,
     }
+    if speculation:
+        made["speculation"] = speculation
     if len(roles) > 1:
         made["decode_router"] = _router(draw)
         made["kv_transfer"] = {
@@ -138,16 +153,17 @@ def tenants(draw: st.DrawFn, name: str, names: list[str]) -> Data:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, budget: bool | None = None) -> Data:
+def scenarios(draw: st.DrawFn, budget: bool | None = None, speculative: bool | None = None) -> Data:
     """A whole scenario.
 
     Args:
         draw: Given by Hypothesis.
         budget: Whether the rack has a power budget; by default sometimes.
+        speculative: Whether decode steps verify drafts; by default sometimes.
     """
     capped = draw(st.booleans()) if budget is None else budget
     names = [f"d{i}" for i in range(draw(st.sampled_from([1, 1, 2])))]
-    made = [draw(deployments(name, capped)) for name in names]
+    made = [draw(deployments(name, capped, speculative)) for name in names]
     run: Data = {
         "requests": draw(st.sampled_from([10, 40, 3, 25, 80])),
         "window_s": draw(st.sampled_from([0.05, 0.37, 1.0, 60.0])),

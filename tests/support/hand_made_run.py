@@ -50,7 +50,10 @@ def request(
     attempt: int = 0,
     root: int | None = None,
 ) -> Row:
-    """A row of fact_requests; `tokens` is input, computed, recomputed, cached, output."""
+    """A row of fact_requests; `tokens` is input, computed, recomputed, cached, output.
+
+    A decode step gives two output tokens, after the first.
+    """
     served = outcome == COMPLETED
     replicas = (0, 0, 1, 0) if served else (-1, -1, -1, -1)
     root = number if root is None else root
@@ -61,7 +64,7 @@ def request(
         outcome,
         *times,
         *(prompt, computed, recomputed, cached),
-        *(output if served else 7, output, 1 if recomputed else 0),
+        *(output if served else 7, output, output // 2, 1 if recomputed else 0),
         *(4096 if served else 0, 0.25 if served else NAN),
         *gpu_s,
         *(10.0 * served, 20.0 * served),
@@ -169,6 +172,7 @@ DIMS: dict[str, list[dict[str, Any]]] = {
             "kv_cache_precision": "fp8",
             "router_policy": "kv_aware",
             "block_size_tokens": 64,
+            "draft_tokens": 1,
         }
     ],
     "dim_pools": [

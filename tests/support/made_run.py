@@ -33,7 +33,7 @@ def request_row(index: int, tenant: int, arrival_s: float, outcome: int) -> tupl
     out = 11 if done else 0
     identity = (index, index, 0, index, 0, -1, 0, tenant)
     places = (0, 0, 1, 0) if done else (-1, -1, -1, -1)
-    tokens = (100, 60 if done else 0, 0, 40 if done else 0, 11, out, 0, 0)
+    tokens = (100, 60 if done else 0, 0, 40 if done else 0, 11, out, out - done, 0, 0)
     return (*identity, *places, outcome, arrival_s, *times, *tokens, NAN, 0.5, 0.1, 0.4, 1.0, 2.0)
 
 
@@ -110,7 +110,7 @@ def make_run(
                 {
                     "deployment": "main", "model": "deepseek-r1", "weights_precision": "fp8",
                     "kv_cache_precision": "fp8", "router_policy": "kv_aware",
-                    "block_size_tokens": 64,
+                    "block_size_tokens": 64, "draft_tokens": 0,
                 }
             ],
         )  # fmt: skip

@@ -40,6 +40,7 @@ COLUMNS = (
     "cached",
     "requested_output_tokens",
     "output_tokens",
+    "decode_steps",
     "preemptions",
     "transfer_bytes",
     "transfer_s",

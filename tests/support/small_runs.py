@@ -86,6 +86,22 @@ def aggregated(replicas: int = 4, concurrency: int = 16, **changes: Any) -> dict
     }
 
 
+def drafting(**changes: Any) -> dict[str, Any]:
+    """A model with its own drafts, and so little KV that sequences are preempted."""
+    made = aggregated(replicas=2, concurrency=24, run={"requests": 120, "window_s": 1})
+    made["facility"]["racks"][0]["system"] = "hgx-h200"
+    [deployment] = made["deployments"]
+    deployment.update(
+        model="deepseek-r1",
+        block_size=16,
+        speculation={"draft_tokens": 2, "acceptance": [0.8, 0.5]},
+    )
+    [pool] = deployment["pools"]
+    pool["parallel"] = {"tp": 8, "ep": 8}
+    pool["engine"] = engine(kv_capacity_tokens=4000, max_num_seqs=64)
+    return {**made, "name": "drafting", **changes}
+
+
 def capped(scenario: dict[str, Any], budget_kw: float) -> dict[str, Any]:
     """The scenario with a power budget for each rack."""
     racks = [{**rack, "budget_kw": budget_kw} for rack in scenario["facility"]["racks"]]

@@ -11,6 +11,7 @@ import pytest
 
 from factory.errors import InputError
 from factory.records.codes import IN_FLIGHT
+from factory.records.fact_requests import REQUESTS
 from factory.validation.laws import check_run, check_tables
 from factory.validation.results import departure
 
@@ -39,12 +40,15 @@ def test_littles_law_by_hand(run: Path) -> None:
     assert (5.5 + 5.5 + 7.5 + 0 + 2.5 + 7) / 35 == 0.8
 
 
-def put(table: str, row: int, place: int, value: Any) -> Callable[[dict, dict], None]:
-    """A change of one value of one row."""
+REQUEST = [field.name for field in REQUESTS.raw]
+
+
+def put(table: str, row: int, place: int | str, value: Any) -> Callable[[dict, dict], None]:
+    """A change of one value of one row; columns of fact_requests go by name."""
 
     def change(streams: dict, _: dict) -> None:
         values = list(streams[table][row])
-        values[place] = value
+        values[REQUEST.index(place) if isinstance(place, str) else place] = value
         streams[table][row] = tuple(values)
 
     return change
@@ -63,17 +67,17 @@ def rows_counted(number: int) -> Callable[[dict, dict], None]:
         (rows_counted(7), "arrivals_equal_outcomes"),
         (put("fact_tenant_intervals", 1, 3, 3), "arrivals_equal_outcomes"),
         (put("fact_tenant_intervals", 1, 5, 0), "arrivals_equal_outcomes"),
-        (put("fact_requests", 0, 17, 0.5), "littles_law"),
-        (put("fact_requests", 2, 14, 11.0), "instants_in_order"),
-        (put("fact_requests", 5, 17, 36.0), "instants_in_order"),
-        (put("fact_requests", 2, 19, 149), "tokens_of_requests"),
-        (put("fact_requests", 2, 23, 40), "tokens_conserved"),
+        (put("fact_requests", 0, "completion_time_s", 0.5), "littles_law"),
+        (put("fact_requests", 2, "prefill_start_time_s", 11.0), "instants_in_order"),
+        (put("fact_requests", 5, "completion_time_s", 36.0), "instants_in_order"),
+        (put("fact_requests", 2, "input_computed_tokens", 149), "tokens_of_requests"),
+        (put("fact_requests", 2, "output_tokens", 40), "tokens_conserved"),
         (put("fact_intervals", 5, 6, 90.0), "tokens_conserved"),
         (put("fact_tenant_intervals", 1, 8, 90), "tokens_conserved"),
         (put("fact_tenant_intervals", 1, 7, 400), "tokens_conserved"),
-        (put("fact_requests", 2, 29, 15.9), "allocation_equals_working_gpu_s"),
-        (put("fact_requests", 2, 29, 16.1), "allocation_equals_working_gpu_s"),
-        (put("fact_requests", 2, 30, 1e6), "request_energy_within_gpu_energy"),
+        (put("fact_requests", 2, "gpu_s_output", 15.9), "allocation_equals_working_gpu_s"),
+        (put("fact_requests", 2, "gpu_s_output", 16.1), "allocation_equals_working_gpu_s"),
+        (put("fact_requests", 2, "energy_input_j", 1e6), "request_energy_within_gpu_energy"),
         (put("fact_intervals", 5, 2, 41.0), "ledger_adds_up"),
         (put("fact_intervals", 5, 2, 41.0), "provisioned_within_gpus"),
         (put("fact_intervals", 5, 9, -1.0), "ledger_never_negative"),
@@ -89,7 +93,12 @@ def test_a_law_notices(tmp_path: Path, change: Callable[[dict, dict], None], law
 def test_what_is_allocated_may_fall_short_while_requests_are_in_flight(tmp_path: Path) -> None:
     def unfinished(streams: dict, _: dict) -> None:
         values = list(streams["fact_requests"][5])
-        values[12], values[17], values[29] = IN_FLIGHT, None, 21.0
+        for name, value in (
+            ("outcome", IN_FLIGHT),
+            ("completion_time_s", None),
+            ("gpu_s_output", 21.0),
+        ):
+            values[REQUEST.index(name)] = value
         streams["fact_requests"][5] = tuple(values)
         counts = list(streams["fact_tenant_intervals"][3])
         counts[4] = counts[5] = 0
@@ -103,7 +112,7 @@ def truncated(**rows: int) -> Callable[[dict, dict], None]:
 
     def change(streams: dict, dims: dict) -> None:
         for name, asked in rows.items():
-            put("fact_requests", int(name[1:]), 22, asked)(streams, dims)
+            put("fact_requests", int(name[1:]), "requested_output_tokens", asked)(streams, dims)
 
     return change
 
@@ -114,7 +123,7 @@ def test_truncated_answers_end_at_one_limit(tmp_path: Path) -> None:
     assert broken(by_hand.write(tmp_path / "below", truncated(r3=200))) == {"tokens_of_requests"}
     apart = by_hand.write(tmp_path / "apart", truncated(r3=200, r4=7))
     assert broken(apart) == {"tokens_of_requests"}
-    more = by_hand.write(tmp_path / "more", put("fact_requests", 3, 22, 80))
+    more = by_hand.write(tmp_path / "more", put("fact_requests", 3, "requested_output_tokens", 80))
     assert broken(more) == {"tokens_of_requests"}
     detail = next(
         law.detail for law in check_run(tmp_path / "at") if law.name == "tokens_of_requests"

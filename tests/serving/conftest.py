@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from drafting import drafting_model
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _drafting_model() -> Iterator[None]:
+    with drafting_model():
+        yield
