@@ -33,8 +33,8 @@ EXPLANATIONS: tuple[Explanation, ...] = (
         "ttft",
         {"framework": ("sglang",), "hardware": ("b200", "b200_sxm")},
         "SGLang's scheduler looks for new requests only every 10 steps, every 30 from 16 requests "
-        "in flight (--scheduler-recv-interval in the launch scripts): a prompt waits for half of "
-        "that on average.",
+        "in flight (--scheduler-recv-interval in the launch scripts). The profile has one wait for "
+        "both.",
     ),
     Explanation(
         "ttft",
@@ -44,16 +44,27 @@ EXPLANATIONS: tuple[Explanation, ...] = (
         "delay batching by 40 (batch_wait_timeout_iters). Neither is modelled.",
     ),
     Explanation(
-        "ttft",
-        {"serving": ("disaggregated",)},
-        "Most of it is waiting for a decode slot or for the front end, whose limits a row does not "
-        "state; recipes that load a server a few percent beyond its batch are inferred.",
+        "tpot",
+        {"framework": ("trt",), "serving": ("aggregated",), "spec_method": ("none",)},
+        "Ranks that prefill one after another hold all others up; TensorRT-LLM lets them prefill "
+        "together, so long prompts under attention data parallelism come out too slow here.",
     ),
     Explanation(
         "ttft",
-        {"serving": ("aggregated",)},
-        "The client's and the server's work before the first step (HTTP, tokenising, 60 to 100 ms "
-        "at one request in flight) is not in the step model.",
+        {"serving": ("disaggregated",)},
+        "Most of it is waiting for prefill or for a decode slot, whose limits a row does not state; "
+        "near saturation a small error in speed is a large one in waiting.",
+    ),
+    Explanation(
+        "tput",
+        {"framework": ("dynamo-sglang",)},
+        "Prefill servers of SGLang deliver less than their step times allow: on B200 with expert "
+        "parallelism a third of it, at 1,024 tokens. The cause is not known to us.",
+    ),
+    Explanation(
+        "tpot",
+        {"spec_method": ("mtp",)},
+        "Rows do not state how many drafts are accepted; one acceptance stands for all of them.",
     ),
     Explanation(
         "decode_step_time",
