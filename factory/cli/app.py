@@ -35,6 +35,14 @@ SetOption = Annotated[
         "--set", metavar="PATH=VALUE", help="Override a value: run.duration_s=600. Repeatable."
     ),
 ]
+OverlayOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--overlay",
+        metavar="FILE",
+        help="Catalogue changes, as `factory calibrate` writes, over the scenario's. Repeatable.",
+    ),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option("--seed", min=0, metavar="N", help="Root of every random stream."),
@@ -52,6 +60,9 @@ class CatalogKind(StrEnum):
     systems = "systems"
     models = "models"
     prices = "prices"
+    engines = "engines"
+    kernels = "kernels"
+    products = "products"
     scenarios = "scenarios"
 
 
@@ -82,6 +93,7 @@ def run(
         typer.Option("--out", metavar="DIR", help="Run directory.  [default: runs/NAME-HASH]"),
     ] = None,
     overrides: SetOption = None,
+    overlays: OverlayOption = None,
     seed: SeedOption = None,
     skip_bad_rows: Annotated[
         int | None,
@@ -98,7 +110,14 @@ def run(
         sets = list(overrides or ())
         if skip_bad_rows is not None:
             sets.append(f"workload.trace.skip_bad_rows={skip_bad_rows}")
-        run_scenario(scenario, out=out, overrides=sets, seed=seed, as_json=as_json)
+        run_scenario(
+            scenario,
+            out=out,
+            overrides=sets,
+            overlays=overlays or (),
+            seed=seed,
+            as_json=as_json,
+        )
 
 
 @app.command()
@@ -112,6 +131,7 @@ def check(
         typer.Option("--run", metavar="RUN", help="Hold the conservation laws on a finished run."),
     ] = None,
     overrides: SetOption = None,
+    overlays: OverlayOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -123,15 +143,18 @@ def check(
 
         if (scenario is None) == (run_dir is None):
             raise InputError("factory check: give either a SCENARIO or --run RUN")
-        if run_dir is not None and overrides:
+        if run_dir is not None and (overrides or overlays):
+            given = f"--set {overrides[0]}" if overrides else f"--overlay {(overlays or [])[0]}"
             raise InputError(
-                f"factory check: --set {overrides[0]}: goes with a SCENARIO; a finished run "
+                f"factory check: {given}: goes with a SCENARIO; a finished run "
                 "(--run) stays as it is"
             )
         if run_dir is not None:
             check_laws(run_dir, as_json=as_json)
         elif scenario is not None:
-            check_scenario(scenario, overrides=list(overrides or ()), as_json=as_json)
+            check_scenario(
+                scenario, overrides=overrides or (), overlays=overlays or (), as_json=as_json
+            )
 
 
 @app.command()
@@ -184,7 +207,7 @@ def catalog(
         str | None, typer.Argument(metavar="[NAME]", help="One entry, each number with its source.")
     ] = None,
 ) -> None:
-    """List the GPUs, systems, models, prices and scenarios that ship."""
+    """List what ships: scenarios, hardware, models, prices, engines and kernels."""
     with told_plainly():
         from factory.cli.catalog import show_catalog
 

@@ -39,14 +39,44 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("context", "max_context"),
     ),
     "prices": (("date", "date"), ("USD per GPU-hour", "usd_per_gpu_hour")),
+    "engines": (
+        ("step ms", "step_overhead_ms"),
+        ("layer us", "layer_overhead_us"),
+        ("sequence us", "sequence_overhead_us"),
+        ("request ms", "request_overhead_ms"),
+        ("kernels x", "kernel_time"),
+        ("experts x", "expert_time"),
+        ("decode attention x", "decode_attention_time"),
+    ),
+    "kernels": (
+        ("decode memory", "decode_memory"),
+        ("decode compute", "decode_compute"),
+        ("prefill compute", "prefill_compute"),
+        ("link", "link"),
+        ("reduce us", "reduce_launch_us"),
+        ("exchange", "exchange"),
+        ("exchange us", "exchange_launch_us"),
+    ),
+    "products": (
+        ("compute", "compute"),
+        ("memory", "memory"),
+        ("launch us", "launch_us"),
+        ("experts compute", "experts_compute"),
+        ("experts memory", "experts_memory"),
+        ("experts us", "experts_launch_us"),
+    ),
 }
+
+_FITTED = ("engines", "kernels", "products")
+"""Kinds whose numbers are fitted, or assumed to be as others: their tables say which."""
 
 
 def show_catalog(kind: str | None, name: str | None) -> None:
     """Print one kind of entry, one entry with the source of each number, or the names of all.
 
     Args:
-        kind: gpus, systems, models, prices or scenarios; None for the names of all.
+        kind: gpus, systems, models, prices, engines, kernels, products or scenarios; None for the
+            names of all.
         name: One entry of that kind.
 
     Raises:
@@ -73,6 +103,9 @@ def _entries(book: Catalog, kind: str) -> Mapping[str, Any]:
         "systems": book.systems,
         "models": book.models,
         "prices": book.price_books,
+        "engines": book.engines,
+        "kernels": book.kernels,
+        "products": book.products,
     }
     return homes[kind]
 
@@ -93,10 +126,16 @@ def _unknown(kind: str, name: str) -> str:
 def _print_table(kind: str) -> None:
     """A line for each entry, its main numbers in columns."""
     head = ["name", *(title for title, _ in _COLUMNS[kind])]
+    entries = _entries(catalog(), kind)
     rows = [
         [name, *(_marked(entry, field) for _, field in _COLUMNS[kind])]
-        for name, entry in _entries(catalog(), kind).items()
+        for name, entry in entries.items()
     ]
+    if kind in _FITTED:
+        head.append("kind")
+        for row, entry in zip(rows, entries.values(), strict=True):
+            kinds = dict.fromkeys(_origin(entry, field)[0] for _, field in _COLUMNS[kind])
+            row.append(", ".join(kinds))
     print_columns(head, rows)
 
 

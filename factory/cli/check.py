@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from factory.scenario import Scenario
 
 
-def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> None:
+def check_scenario(
+    source: str, *, overrides: Sequence[str], overlays: Sequence[Path], as_json: bool
+) -> None:
     """Say that a scenario is sound, or everything that is wrong with it.
 
     Args:
         source: Path of a scenario, or the name of a shipped one.
         overrides: ``path=value`` settings.
+        overlays: Files of catalogue changes, over the scenario's own.
         as_json: Print one JSON object and nothing else.
 
     Raises:
@@ -26,7 +29,7 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
     from factory.errors import ScenarioError
 
     try:
-        scenario, notes = _sound(source, overrides)
+        scenario, notes = _sound(source, overrides, overlays)
     except ScenarioError as error:
         if not as_json:
             raise
@@ -49,7 +52,9 @@ def check_scenario(source: str, *, overrides: Sequence[str], as_json: bool) -> N
         print(f"note: {note}")
 
 
-def _sound(source: str, overrides: Sequence[str]) -> tuple[Scenario, list[str]]:
+def _sound(
+    source: str, overrides: Sequence[str], overlays: Sequence[Path]
+) -> tuple[Scenario, list[str]]:
     """The scenario, and what to know of its step times.
 
     Raises:
@@ -59,7 +64,7 @@ def _sound(source: str, overrides: Sequence[str]) -> tuple[Scenario, list[str]]:
     from factory.scenario import catalog_of, load
     from factory.simulation.preflight import notes, preflight
 
-    scenario = load(source, overrides)
+    scenario = load(source, overrides, overlays=overlays)
     known = catalog_of(scenario)
     problems = preflight(scenario, known)
     if problems:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 
 def run_scenario(
-    source: str, *, out: Path | None, overrides: Sequence[str], seed: int | None, as_json: bool
+    source: str,
+    *,
+    out: Path | None,
+    overrides: Sequence[str],
+    overlays: Sequence[Path],
+    seed: int | None,
+    as_json: bool,
 ) -> None:
     """Simulate a scenario, write its page, print its screen or its JSON object.
 
@@ -15,6 +21,7 @@ def run_scenario(
         source: Path of a scenario, or the name of a shipped one.
         out: The run's directory; None for one under ``runs``.
         overrides: ``path=value`` settings.
+        overlays: Files of catalogue changes, over the scenario's own.
         seed: Root of the random streams; None for the scenario's.
         as_json: Print one JSON object and nothing else.
 
@@ -28,7 +35,7 @@ def run_scenario(
     from factory.scenario import load
     from factory.simulation import simulate
 
-    scenario = load(source, overrides, seed)
+    scenario = load(source, overrides, seed, overlays)
     with shown_progress(scenario.name, quiet=as_json) as progress:
         result = simulate(scenario, out=out, progress=progress)
     view = load_view(result.run_dir, result.summary)

@@ -29,6 +29,7 @@ class Chosen:
         workers: Processes.
         as_json: Print one JSON object and nothing else.
         as_markdown: Print the tables as Markdown.
+        overlays: Files of catalogue changes that predictions shall rest on.
     """
 
     where: Sequence[str] = ()
@@ -38,6 +39,7 @@ class Chosen:
     workers: int = 1
     as_json: bool = False
     as_markdown: bool = False
+    overlays: Sequence[Path] = ()
 
 
 def validate_steps(file: Path, asked: Chosen) -> None:
@@ -52,14 +54,16 @@ def validate_steps(file: Path, asked: Chosen) -> None:
         SystemExit: With 1, no row could be predicted.
     """
     from factory.cli.output import print_json
+    from factory.scenario import read_overlays
     from factory.validation import rows, steps
     from factory.validation.errors import reasons
 
+    overlay = read_overlays(asked.overlays)
     table = rows.read(file)
     steps.check_columns(table)
     table = _chosen(table, asked)
     with _told(file.name, "machines", quiet=asked.as_json) as told:
-        outcomes = steps.predict(table, asked.workers, told)
+        outcomes = steps.predict(table, asked.workers, told, overlay.catalog)
     pairs = steps.pairs_of(outcomes)
     whys = [outcome.why_not for outcome in outcomes]
     if asked.out is not None:
@@ -105,16 +109,18 @@ def validate_serving(
         SystemExit: With 1, no row could be predicted.
     """
     from factory.cli.output import print_json
+    from factory.scenario import read_overlays
     from factory.validation import rows, serving
     from factory.validation.errors import reasons
     from factory.validation.serving_rows import Drafting, kind_of
 
     drafting = Drafting(draft_tokens, _probabilities(acceptance))
+    overlay = read_overlays(asked.overlays)
     table = rows.read(file)
     kind = kind_of(table)
     table = _chosen(table, asked)
     with _told(file.name, "benchmarks", quiet=asked.as_json) as told:
-        outcomes = serving.predict(table, kind, drafting, asked.workers, told)
+        outcomes = serving.predict(table, kind, drafting, asked.workers, told, overlay.data)
     whys = [outcome.why_not for outcome in outcomes]
     if asked.out is not None:
         names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.predicted))

@@ -38,6 +38,14 @@ LimitOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, metavar="N", help="Processes to work in.")
 ]
+OverlayOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--overlay",
+        metavar="FILE",
+        help="Catalogue changes, as `factory calibrate` writes. Repeatable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")]
 
@@ -50,6 +58,7 @@ def steps(
     every: EveryOption = 1,
     limit: LimitOption = None,
     workers: WorkersOption = 1,
+    overlays: OverlayOption = None,
     as_json: JsonOption = False,
     as_markdown: MarkdownOption = False,
 ) -> None:
@@ -57,7 +66,9 @@ def steps(
     with told_plainly():
         from factory.cli.validate import Chosen, validate_steps
 
-        asked = Chosen(where or (), every, limit, out, workers, as_json, as_markdown)
+        asked = Chosen(
+            where or (), every, limit, out, workers, as_json, as_markdown, overlays or ()
+        )
         validate_steps(file, asked)
 
 
@@ -69,6 +80,7 @@ def serving(
     every: EveryOption = 1,
     limit: LimitOption = None,
     workers: WorkersOption = 1,
+    overlays: OverlayOption = None,
     draft_tokens: Annotated[
         int | None,
         typer.Option(
@@ -93,7 +105,9 @@ def serving(
     with told_plainly():
         from factory.cli.validate import Chosen, validate_serving
 
-        asked = Chosen(where or (), every, limit, out, workers, as_json, as_markdown)
+        asked = Chosen(
+            where or (), every, limit, out, workers, as_json, as_markdown, overlays or ()
+        )
         validate_serving(file, asked, draft_tokens=draft_tokens, acceptance=acceptance)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factory.performance import architecture as arch
-from factory.performance.forward import kv_bytes_per_layer, storage
+from factory.performance.forward import storage
 from factory.performance.operators import SHARPNESS
 
 if TYPE_CHECKING:
@@ -71,43 +71,58 @@ def decode_lines(forward: ForwardPass, clock: float, sequences: int) -> tuple[De
         sequences: Decoding sequences; beyond the pipeline's stages it makes no difference.
     """
     model, layout = forward.model, forward.layout
-    machine, law = forward.machine, forward.efficiency.kernels
-    queries = forward.verified
-    heads = max(model.heads / layout.tp, 1.0)
-    flops = arch.decode_pair_flops(model) / layout.tp * queries
-    padded = flops * (1.0 + law.decode_pad_rows / (heads * queries))
-    moved = kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
-    reached = law.decode_fp8_memory if forward.kv_cache == "fp8" else law.decode_memory
-    read_s = moved / (machine.hbm * reached)
-    compute_s = padded / (machine.fp16 * law.decode_compute)
-    engine = forward.efficiency.engine
-    scale = engine.kernel_time * engine.decode_attention_time
-    layer_s = scale * _longer(compute_s / clock, read_s)
-    full_layer_s = scale * _longer(compute_s, read_s)
+    law = forward.efficiency.kernels
+    flops = arch.decode_pair_flops(model) / layout.tp
+    moved = arch.kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
+    layer_s = _decode_layer_s(forward, forward.verified, clock)
+    full_layer_s = _decode_layer_s(forward, forward.verified, 1.0)
+    # Drafts of an MTP layer attend to the context too, one query at a time.
+    drafted = forward.draft_tokens
+    draft_s = drafted * _decode_layer_s(forward, 1, clock)
+    full_draft_s = drafted * _decode_layer_s(forward, 1, 1.0)
     layers = arch.attention_layers(model)
     # A lap sees each microbatch in every layer, or all of them in the slowest stage's layers.
     spread = max(1.0 / min(sequences, layout.pp), -(-model.layers // layout.pp) / model.layers)
 
     def line(full_layers: int, windowed: int) -> DecodeLine:
         tokens = windowed * model.sliding_window
-        # Drafts of an MTP layer attend to the context too, one query at a time.
-        drafted = forward.draft_tokens
-        each = full_layers + drafted
         padding = layers * law.decode_pad_context + tokens
+        pad = law.decode_pad_context
         return DecodeLine(
-            fixed_s=padding * layer_s * spread,
-            token_s=each * layer_s * spread,
-            full_fixed_s=padding * full_layer_s * spread,
-            full_token_s=each * full_layer_s * spread,
-            fixed_flops=tokens * flops / layout.pp,
-            token_flops=(full_layers * flops + drafted * flops / queries) / layout.pp,
+            fixed_s=(padding * layer_s + pad * draft_s) * spread,
+            token_s=(full_layers * layer_s + draft_s) * spread,
+            full_fixed_s=(padding * full_layer_s + pad * full_draft_s) * spread,
+            full_token_s=(full_layers * full_layer_s + full_draft_s) * spread,
+            fixed_flops=tokens * flops * forward.verified / layout.pp,
+            token_flops=(full_layers * forward.verified + drafted) * flops / layout.pp,
             fixed_hbm=tokens * moved / layout.pp,
-            token_hbm=each * moved / layout.pp,
+            token_hbm=(full_layers + drafted) * moved / layout.pp,
         )
 
     if not context_edges(forward):
         return (line(layers, 0),)
     return (line(layers, 0), line(layers - model.sliding_layers, model.sliding_layers))
+
+
+def _decode_layer_s(forward: ForwardPass, queries: int, clock: float) -> float:
+    """Seconds of a token of context in one layer, for so many queries of its sequence.
+
+    Whatever the engine makes of the kernel, it is never below the roofline.
+    """
+    model, tp = forward.model, forward.layout.tp
+    machine, law, engine = (
+        forward.machine,
+        forward.efficiency.kernels,
+        forward.efficiency.engine,
+    )
+    heads = max(model.heads / tp, 1.0)
+    compute_s = arch.decode_pair_flops(model) / tp * queries / (machine.fp16 * clock)
+    read_s = arch.kv_bytes_per_layer(model, forward.kv_cache, tp) / machine.hbm
+    padding = 1.0 + law.decode_pad_rows / (heads * queries)
+    reached = law.decode_fp8_memory if forward.kv_cache == "fp8" else law.decode_memory
+    kernel_s = _longer(compute_s * padding / law.decode_compute, read_s / reached)
+    scale = engine.kernel_time * engine.decode_attention_time
+    return max(scale * kernel_s, compute_s, read_s)
 
 
 def prefill_rates(forward: ForwardPass, clock: float) -> PrefillRates:
@@ -120,10 +135,10 @@ def prefill_rates(forward: ForwardPass, clock: float) -> PrefillRates:
     machine, law = forward.machine, forward.efficiency.kernels
     windowed = model.sliding_layers if model.sliding_window else 0
     full = arch.attention_layers(model) - windowed
-    # Prompt tokens are spread over microbatches, so a lap passes them through the slowest stage.
     engine = forward.efficiency.engine
     scale = engine.kernel_time * engine.prefill_attention_time
-    spread = scale * -(-model.layers // layout.pp) / model.layers
+    # Prompt tokens are spread over microbatches, so a lap passes them through the slowest stage.
+    spread = -(-model.layers // layout.pp) / model.layers
     flops = arch.prefill_pair_flops(model) / layout.tp
     softmax = 4.0 * model.heads * law.prefill_softmax_dims / layout.tp
     expansion = arch.mla_expansion(model, forward.weights)
@@ -132,17 +147,19 @@ def prefill_rates(forward: ForwardPass, clock: float) -> PrefillRates:
     if expansion:
         stored = storage(model, expansion.format)
         reached = forward.efficiency.products[stored].compute
-        expand_s = expand / (machine.peak(stored) * reached * clock)
-    moved = kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
-    pair_s = (flops + softmax) / (machine.fp16 * law.prefill_compute * clock)
+        expand_s = max(scale / reached, 1.0) * expand / (machine.peak(stored) * clock)
+    moved = arch.kv_bytes_per_layer(model, forward.kv_cache, layout.tp)
+    # Whatever the engine makes of the kernels, they are never below the roofline.
+    padded_s = scale * (flops + softmax) / (machine.fp16 * law.prefill_compute * clock)
+    pair_s = max(padded_s, flops / (machine.fp16 * clock))
     token_s = (full + windowed) * law.prefill_pad_context * pair_s
     linear = model.linear_layers * arch.linear_attention_token_flops(model) / layout.tp
-    token_s += linear / (machine.fp16 * law.prefill_compute * clock)
-    launches = max(scale, layout.pp * spread) * model.layers
+    token_s += max(scale / law.prefill_compute, 1.0) * linear / (machine.fp16 * clock)
+    launches = max(1.0, layout.pp * spread) * scale * model.layers
     return PrefillRates(
         pair_s=full * pair_s * spread,
         context_s=full * expand_s * spread,
-        read_s=full * moved / (machine.hbm * law.decode_memory) * spread,
+        read_s=full * max(scale / law.decode_memory, 1.0) * moved / machine.hbm * spread,
         window_s=windowed * pair_s * spread,
         token_s=token_s * spread,
         pair_flops=full * flops / layout.pp,

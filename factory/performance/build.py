@@ -63,7 +63,7 @@ def build(pool: Pool, deployment: Deployment, catalog: Catalog, scenario: Scenar
         deployment.precision.weights,
         deployment.precision.kv_cache,
         None if overhead is None else overhead * 1e-3,
-        efficiency(catalog.gpus[system.gpu].generation, engine.profile),
+        efficiency(catalog.gpus[system.gpu].generation, engine.profile, catalog),
         draft_tokens=deployment.speculation.draft_tokens if deployment.speculation else 0,
     )
     if stated.kind == "roofline":
@@ -87,6 +87,7 @@ def build_memory(
         engine.gpu_memory_utilization,
         engine.max_num_batched_tokens,
         draft=deployment.speculation is not None,
+        max_num_seqs=engine.max_num_seqs,
     )
 
 

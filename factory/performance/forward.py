@@ -179,6 +179,8 @@ class ForwardPass:
         if model.linear_layers:
             state = arch.state_bytes_per_sequence(model) / self.layout.tp
             tally.stream(sequences * (2.0 * state), 2 * model.linear_layers)
+            flops = model.linear_layers * arch.linear_attention_token_flops(model)
+            tally.flops += sequences * (self.verified * flops / self.layout.tp)
 
     def _head(self, tally: OperatorTally, rows: Vector) -> None:
         tally.gemm(rows, arch.head_matrix(self.model), self.layout.tp, "fp16")
@@ -248,7 +250,7 @@ class _Body:
         width = (model.layers - sparse) * model.dense_intermediate
         width += sparse * model.shared_experts * model.moe_intermediate
         per_token = 2.0 * model.layers * 4 * model.hidden * 2.0 + 3.0 * width / tp * 2.0
-        per_token += arch.attention_layers(model) * kv_bytes_per_layer(model, kv_cache, tp)
+        per_token += arch.attention_layers(model) * arch.kv_bytes_per_layer(model, kv_cache, tp)
         tally.stream(tokens * per_token, 3 * model.layers)
 
     def _exchange(self, tally: OperatorTally, tokens: Vector, layout: Layout) -> None:
@@ -269,12 +271,6 @@ class _Body:
         there = 2.0 if self._experts == "fp16" else 1.0
         tally.exchange(sent * there, gpus, self.sparse)
         tally.exchange(sent * 2.0, gpus, self.sparse)
-
-
-def kv_bytes_per_layer(model: ModelSpec, kv_cache: Format, tp: int) -> float:
-    """Bytes of a token's KV in a layer on one GPU: heads are split, then copied; MLA is copied."""
-    share = 1.0 if model.attention == "mla" else max(1.0 / tp, 1.0 / model.kv_heads)
-    return arch.kv_values_per_layer(model) * arch.VALUE_BYTES[kv_cache] * share
 
 
 def _fused(matrices: Iterable[Matrix]) -> tuple[Matrix, ...]:

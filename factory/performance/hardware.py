@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from factory.scenario import catalog
@@ -31,22 +30,28 @@ class Efficiency:
     engine: EngineSpec
 
 
-@cache
-def _products(generation: str) -> Mapping[str, ProductSpec]:
-    prefix = f"{generation}-"
-    found = catalog().products
-    return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
-
-
-def efficiency(generation: str, engine: str = DEFAULT_ENGINE) -> Efficiency:
+def efficiency(
+    generation: str, engine: str = DEFAULT_ENGINE, book: Catalog | None = None
+) -> Efficiency:
     """The catalogue's kernels of a GPU generation under an engine profile.
 
     An engine's kernels differ by generation, so a profile may have an entry of its own for one:
     ``sglang-2025-12@hopper`` beside ``sglang-2025-12``.
+
+    Args:
+        generation: GPU generation.
+        engine: Engine profile.
+        book: The catalogue; by default the shipped one, without a scenario's changes.
     """
-    shipped: Catalog = catalog()
-    own = shipped.engines.get(f"{engine}@{generation}") or shipped.engines[engine]
-    return Efficiency(shipped.kernels[generation], _products(generation), own)
+    book = book or catalog()
+    prefix = f"{generation}-"
+    products = {
+        key.removeprefix(prefix): spec
+        for key, spec in book.products.items()
+        if key.startswith(prefix)
+    }
+    own = book.engines.get(f"{engine}@{generation}") or book.engines[engine]
+    return Efficiency(book.kernels[generation], products, own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,9 @@ class OperatorTally:
         seconds = longer(compute, moved / (machine.hbm * law.memory))
         if matrix.format != "fp16":
             seconds += rows * (layers * inputs * (2.0 + width) / (machine.hbm * law.quantize))
-        self._add(seconds, (2.0 * inputs * outputs * layers) * rows, moved)
-        self.seconds += layers * law.launch_us * 1e-6
+        seconds += layers * law.launch_us * 1e-6
+        flops = (2.0 * inputs * outputs * layers) * rows
+        self._add(self._at_least(seconds, flops, stored, moved), flops, moved)
 
     def experts(
         self,
@@ -103,6 +104,8 @@ class OperatorTally:
         skew = float(ep) ** engine.expert_skew
         mean = tokens * (per_token / experts)
         distinct = (experts / ep) * (1.0 - (1.0 + mean / spread) ** -spread)
+        # The experts of one token are all different.
+        distinct = np.maximum(distinct, np.minimum(tokens, 1.0) * (per_token / ep))
         rows = tokens * (per_token / ep)
         busiest = rows * skew
         inner = width / expert_tp
@@ -117,21 +120,25 @@ class OperatorTally:
         )
         seconds += busiest * (layers * 3.0 * hidden / (machine.hbm * law.experts_permute))
         seconds += layers * law.experts_launch_us * 1e-6
-        self._add(seconds * engine.expert_time, rows * (2.0 * parameters), moved)
+        seconds = self._at_least(
+            seconds * engine.expert_time, busiest * (2.0 * parameters), stored, moved
+        )
+        self._add(seconds, rows * (2.0 * parameters), moved)
         if ep > 1 and weights == "fp8":
             self.seconds += layers * engine.expert_parallel_fp8_us * 1e-6
 
     def stream(self, moved: Vector, kernels: int) -> None:
         """Element-wise traffic of ``moved`` bytes in so many kernels."""
         law = self.kernels
-        self._add(moved / (self.machine.hbm * law.stream_memory), 0.0, moved)
-        self.seconds += kernels * law.stream_launch_us * 1e-6
+        seconds = moved / (self.machine.hbm * law.stream_memory)
+        seconds += kernels * law.stream_launch_us * 1e-6
+        self._add(self._at_least(seconds, 0.0, "fp16", moved), 0.0, moved)
 
     def all_reduce(self, moved: Vector, gpus: int, times: int) -> None:
-        """All-reduce of ``moved`` bytes over ``gpus``, so often; in two levels across domains.
+        """All-reduce of ``moved`` bytes over ``gpus``, so often.
 
-        Ring volume ``2 (g - 1) / g`` per GPU (Patarasuk and Yuan, 2009); beyond a domain the data
-        cross the network in as many rings as adapters take part.
+        Ring volume ``2 (g - 1) / g`` per GPU (Patarasuk and Yuan, 2009); beyond a domain the rings
+        also cross the network, as many as adapters take part.
         """
         if gpus == 1:
             return
@@ -139,7 +146,8 @@ class OperatorTally:
         inner = min(gpus, machine.domain)
         outer = -(-gpus // inner)
         near = moved * (2.0 * (inner - 1) / inner)
-        far = moved * (2.0 * (outer - 1) / outer / min(float(inner), law.scaleout_rails))
+        rings = min(float(inner), law.scaleout_rails)
+        far = moved * (2.0 * (gpus - 1) / gpus / rings if outer > 1 else 0.0)
         ramp = law.reduce_ramp_us * 1e-6 * near / (near + law.reduce_ramp_mb * 1e6)
         seconds = ramp + near / (machine.nvlink * law.link) + far / (machine.scaleout * law.link)
         fixed = law.reduce_launch_us + (0.0 if outer == 1 else law.scaleout_launch_us)
@@ -176,6 +184,15 @@ class OperatorTally:
         self.net += other.net
         self.host += other.host
         return self
+
+    def _at_least(
+        self, seconds: Vector, flops: Vector | float, stored: str, moved: Vector
+    ) -> Vector:
+        """Seconds that an engine's ``kernel_time`` does not take below the roofline."""
+        machine, engine = self.machine, self.efficiency.engine
+        least = np.maximum(flops / (machine.peak(stored) * self.clock), moved / machine.hbm)
+        raised: Vector = np.maximum(seconds, least / engine.kernel_time)
+        return raised
 
     def _add(self, seconds: Vector, flops: Vector | float, moved: Vector) -> None:
         self.seconds += seconds

@@ -10,10 +10,11 @@ class Segment:
 
     Step ``k`` (from 0) lasts ``base_s + slope_s * k`` seconds, for ``k < steps``. The parts add up:
     ``base_s = prefill_base_s + decode_fixed_s + decode_token_s * context + wait_base_s`` and
-    ``slope_s = prefill_slope_s + decode_token_s * decode + wait_slope_s``, where ``context`` and
-    ``decode`` are summed over all ranks. With several ranks the parts are means over ranks of
-    replica seconds, so ``part * gpus_per_replica`` is GPU-seconds, and one sequence with ``c``
-    tokens of context takes ``decode_fixed_s / decode + decode_token_s * c`` of a step.
+    ``slope_s = prefill_slope_s + decode_token_s * context_slope + wait_slope_s``, where ``context``
+    and ``context_slope`` (by which it grows per step) are summed over all ranks. With several ranks
+    the parts are means over ranks of replica seconds, so ``part * gpus_per_replica`` is
+    GPU-seconds, and one sequence with ``c`` tokens of context takes
+    ``decode_fixed_s / decode + decode_token_s * c`` of a step.
 
     Attributes:
         steps: Steps for which this line holds, at least 1.

@@ -248,7 +248,8 @@ REQUESTS = Table(
             "transfer_s",
             "float64",
             "s",
-            "Span of the KV transfer; null without one.",
+            "Span of the KV transfer, its latency and the wait of the engine that takes it over "
+            "included; null without one.",
             "mean",
             nullable=True,
         ),

@@ -28,6 +28,7 @@ from factory.scenario.facility import Facility, RackGroup
 from factory.scenario.lengths import Length
 from factory.scenario.loader import check, load, locate, missing_files
 from factory.scenario.models import catalog_of
+from factory.scenario.overlays import read_overlays
 from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resolved
 from factory.scenario.resources import shipped
 from factory.scenario.schema import Cells, Prices, Run, Scenario
@@ -80,6 +81,7 @@ __all__ = [
     "load",
     "locate",
     "missing_files",
+    "read_overlays",
     "resolved",
     "shipped",
 ]

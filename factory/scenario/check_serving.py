@@ -17,6 +17,9 @@ STEP_MODEL_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """Fields of a step model that belong to one kind."""
 
+WEIGHT_ONLY = ("mxfp4", "int4")
+"""4-bit checkpoints whose weights are expanded to 16 bits where a GPU has no units for them."""
+
 
 def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     """Every deployment by itself, then all of them against the racks."""
@@ -40,7 +43,7 @@ def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
                 yield from _layout_problems(place, pool, model)
                 gpu = _gpu(pool, scenario, catalog)
                 if gpu is not None:
-                    yield from _precision_problems(path, deployment, gpu)
+                    yield from _precision_problems(path, deployment, model, gpu)
     yield from _pool_name_problems(scenario)
     yield from _space_problems(scenario, catalog)
 
@@ -93,12 +96,21 @@ def _expert_problems(place: str, pool: Pool, model: ModelSpec) -> Iterator[Probl
     yield Problem(f"{place}.ep", message, parallel.ep)
 
 
-def _precision_problems(path: str, deployment: Deployment, gpu: GpuSpec) -> Iterator[Problem]:
-    rates = {"fp16": gpu.fp16_tflops, "fp8": gpu.fp8_tflops, "fp4": gpu.fp4_tflops}
+def _precision_problems(
+    path: str, deployment: Deployment, model: ModelSpec, gpu: GpuSpec
+) -> Iterator[Problem]:
+    """Whether the GPU can compute with the weights; weight-only 4 bits become 16 on any."""
+    able = {
+        "fp16": True,
+        "fp8": gpu.fp8_tflops is not None,
+        "fp4": gpu.fp4_tflops is not None or model.fp4_kind in WEIGHT_ONLY,
+    }
     weights = deployment.precision.weights
-    if rates[weights] is None:
-        allowed = ", ".join(name for name, rate in rates.items() if rate is not None)
+    if not able[weights]:
+        allowed = ", ".join(name for name, is_able in able.items() if is_able)
         message = f"{gpu.name} has no such arithmetic"
+        if weights == "fp4":
+            message += f", and {model.name} in {model.fp4_kind} needs it"
         yield Problem(f"{path}.precision.weights", message, weights, allowed)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from factory.errors import Problem
+from factory.scenario.catalog import catalog as shipped
+from factory.scenario.changes import change_problems
 from factory.scenario.check_demand import demand_problems
 from factory.scenario.check_serving import serving_problems
 from factory.scenario.check_site import site_problems
@@ -16,6 +19,8 @@ from factory.scenario.specs import Catalog
 def problems_of(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     """Every problem of a scenario that holds to the schema, without locations."""
     yield from model_problems(scenario)
+    for problem in change_problems(scenario.catalog_changes, shipped()):
+        yield dataclasses.replace(problem, path=f"catalog_changes.{problem.path}")
     yield from site_problems(scenario, catalog)
     yield from serving_problems(scenario, catalog)
     yield from demand_problems(scenario)

@@ -16,6 +16,26 @@ from factory.scenario.specs import Provenance
 
 Exchange = Literal["gather", "alltoall"]
 
+FRACTIONS = frozenset(
+    {
+        "compute", "memory", "quantize", "experts_compute", "experts_memory", "experts_permute",
+        "decode_compute", "decode_memory", "decode_fp8_memory", "prefill_compute", "stream_memory",
+        "link",
+    }
+)  # fmt: skip
+"""Fields that are a fraction of a peak: above 0, at most 1."""
+
+SHARES = frozenset({"shared_overlap", "exchange_overlap"})
+"""Fields that are a share: from 0 to 1."""
+
+POSITIVE = frozenset(
+    {
+        "experts_dispersion", "reduce_ramp_mb", "scaleout_rails", "kernel_time",
+        "decode_attention_time", "prefill_attention_time", "expert_time", "expert_compute_time",
+    }
+)  # fmt: skip
+"""Fields that divide or multiply: above 0. All others are 0 or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProductSpec:

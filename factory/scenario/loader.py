@@ -15,6 +15,7 @@ from factory.scenario.checks import problems_of
 from factory.scenario.document import Document, Locations, is_within, read
 from factory.scenario.models import catalog_of
 from factory.scenario.nearest import nearest
+from factory.scenario.overlays import settle_overlays
 from factory.scenario.overrides import apply
 from factory.scenario.own_models import settle_models
 from factory.scenario.own_tables import settle_tables
@@ -32,7 +33,10 @@ PUBLISHED = {
 
 
 def load(
-    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    overlays: Sequence[str | Path] = (),
 ) -> Scenario:
     """Read and check a scenario, and fill in the defaults that follow from it.
 
@@ -40,6 +44,7 @@ def load(
         source: name of a shipped scenario, path of a YAML file, or plain data.
         overrides: ``a.b[0].c=value`` each, the value parsed as YAML; later ones win.
         seed: in place of ``run.seed``.
+        overlays: files of catalogue changes, on top of those that the scenario names.
 
     Raises:
         InputError: there is no such scenario, or its file cannot be read.
@@ -52,6 +57,8 @@ def load(
     if seed is not None:
         problems += apply(document, [f"run.seed={seed}"])
         document.locations.replace("run.seed", f"--seed {seed}")
+    _name_overlays(document, overlays)
+    problems += settle_overlays(document, _folder(source))
     problems += settle_models(document, _folder(source))
     problems += settle_tables(document, _folder(source))
     locations = document.locations
@@ -153,6 +160,19 @@ def _document(source: str | Path | Mapping[str, Any]) -> Document:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
 
 
+def _name_overlays(document: Document, overlays: Sequence[str | Path]) -> None:
+    """Adds overlays of the command line to those of the document."""
+    data: Any = document.data
+    if not overlays:
+        return
+    data["catalog_overlays"] = named = data.get("catalog_overlays") or []
+    if isinstance(named, list):
+        for file in overlays:
+            place = f"catalog_overlays[{len(named)}]"
+            named.append(str(file))
+            document.locations.replace(place, f"--overlay {file}")
+
+
 def _folder(source: str | Path | Mapping[str, Any]) -> Path:
     """What paths in a scenario start from: the folder of its file."""
     if isinstance(source, Mapping) or (isinstance(source, str) and source in shipped()):
@@ -180,9 +200,9 @@ def _is_hidden(path: str, hidden: Iterable[str]) -> bool:
     return any(is_within(path, other) or is_within(other, path) for other in hidden)
 
 
-def _order(problem: Problem) -> tuple[int, int, int, str]:
-    """By line and column; what flags set comes last."""
+def _order(problem: Problem) -> tuple[int, str, int, int, str]:
+    """By file, line and column; what flags set comes last."""
     parts = (problem.location or "").rsplit(":", 2)
     if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
-        return 0, int(parts[1]), int(parts[2]), problem.path
-    return 1, 0, 0, problem.path
+        return 0, parts[0], int(parts[1]), int(parts[2]), problem.path
+    return 1, "", 0, 0, problem.path

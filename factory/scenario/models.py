@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 from factory.errors import Problem
 from factory.scenario.base import Part
 from factory.scenario.catalog import ABSENT_MODEL, catalog
+from factory.scenario.changes import Changes, with_changes
 from factory.scenario.specs import Catalog, ModelSpec, Provenance
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ Architecture = create_model(
 
 
 def catalog_of(scenario: Scenario) -> Catalog:
-    """The shipped catalogue with the scenario's own models."""
-    shipped = catalog()
+    """The shipped catalogue with the scenario's changes and its own models."""
+    known = catalog()
+    if scenario.catalog_changes != Changes():
+        known = with_changes(known, scenario.catalog_changes)
     if not scenario.models:
-        return shipped
+        return known
     own = {name: _spec(name, given) for name, given in scenario.models.items()}
-    return dataclasses.replace(shipped, models={**shipped.models, **own})
+    return dataclasses.replace(known, models={**known.models, **own})
 
 
 def model_problems(scenario: Scenario) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from factory.scenario.base import (
     Positive,
     Text,
 )
+from factory.scenario.changes import Changes
 from factory.scenario.demand import Demand
 from factory.scenario.deployment import Deployment
 from factory.scenario.document import Locations
@@ -109,6 +110,16 @@ class Scenario(Part):
         default={},
         description="Architectures of the scenario's own models, by name; filled in for each "
         "deployment whose model is {hf_config: PATH}.",
+    )
+    catalog_overlays: tuple[Text, ...] = Field(
+        default=(),
+        description="Files of catalogue changes, as `factory calibrate` writes; relative to the "
+        "scenario's file, a later one wins. Settled into catalog_changes.",
+    )
+    catalog_changes: Changes = Field(
+        default=Changes(),
+        description="Changes of the catalogue, by section, record and field; filled in from the "
+        "overlays.",
     )
     workload: Demand = Field(description="Who asks, and when.")
     prices: Prices | None = Field(

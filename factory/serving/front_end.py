@@ -63,5 +63,8 @@ class FrontEnd:
 
 
 def step_s(replica: Replica) -> float:
-    """Seconds of the step that a replica's line began with; 0 if it does nothing."""
-    return 0.0 if replica.leap is None else replica.leap.segment.base_s
+    """Seconds of decoding in the step that a replica's line began with; 0 if it does nothing."""
+    if replica.leap is None:
+        return 0.0
+    segment = replica.leap.segment
+    return max(segment.base_s - segment.prefill_base_s, 0.0)

@@ -281,7 +281,7 @@ class _Builder:
         place = next((p for p in self.places if p.pool.role == role), self.places[0])
         system = self.catalog.systems[self.scenario.facility.racks[place.group].system]
         generation = self.catalog.gpus[system.gpu].generation
-        return efficiency(generation, place.pool.engine.profile).engine
+        return efficiency(generation, place.pool.engine.profile, self.catalog).engine
 
     def pool(self, place: PoolPlace) -> tuple[PoolMeter, PoolSide]:
         """One pool, as it is metered and as its deployment sees it."""

@@ -37,11 +37,23 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
 def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
     """What a reader of the results must know of where step times come from, a line each.
 
+    Changes of the catalogue come first.
+
     Args:
         scenario: One that passes `preflight`.
         catalog: What its names refer to.
     """
-    return [
+    changed = [
+        (f"{section}.{name}", len(fields))
+        for section, records in scenario.catalog_changes.sections
+        for name, fields in records.items()
+    ]
+    told = []
+    if changed:
+        count, names = sum(number for _, number in changed), ", ".join(name for name, _ in changed)
+        noun = "number" if count == 1 else "numbers"
+        told.append(f"{count} {noun} of the catalogue changed by overlay, in {names}")
+    return told + [
         note
         for _, deployment, pool in _pools(scenario)
         for note in source_notes(pool, deployment, catalog, scenario)

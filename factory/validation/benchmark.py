@@ -117,14 +117,18 @@ class Measures:
     requests_per_s: float
 
 
-def simulate(benchmark: Benchmark) -> Measures | str:
+def simulate(benchmark: Benchmark, changes: Mapping[str, Any] | None = None) -> Measures | str:
     """Simulates a benchmark in memory: no tables, no page.
+
+    Args:
+        benchmark: What to simulate.
+        changes: Changes of the catalogue, as a scenario's ``catalog_changes``.
 
     Returns:
         What it measures, or why it cannot be simulated.
     """
     try:
-        return _measured(benchmark)
+        return _measured(benchmark, changes or {})
     except NotPredictableError as error:
         return str(error)
 
@@ -203,21 +207,22 @@ def _pool(
     }
 
 
-def _measured(benchmark: Benchmark) -> Measures:
+def _measured(benchmark: Benchmark, changes: Mapping[str, Any]) -> Measures:
     """Runs it at the first share of memory that holds the model.
 
     Raises:
         NotPredictableError: None does, the scenario has another fault, or a request is turned away.
     """
-    from factory.scenario import catalog, load
+    from factory.scenario import catalog_of, load
     from factory.simulation import preflight
 
     told = ""
     tried = [(share, None) for share in UTILIZATIONS]
     for utilization, kv_tokens in (*tried, (UTILIZATIONS[-1], _least_kv(benchmark))):
         try:
-            scenario = load(scenario_of(benchmark, utilization, kv_tokens))
-            problems = preflight(scenario, catalog())
+            stated = scenario_of(benchmark, utilization, kv_tokens)
+            scenario = load({**stated, "catalog_changes": changes})
+            problems = preflight(scenario, catalog_of(scenario))
         except ScenarioError as error:
             problems = error.problems
         if problems:
@@ -253,7 +258,7 @@ def _run(scenario: Any) -> Measures:
     from factory.kernel import Kernel
     from factory.records.codes import COMPLETED
     from factory.records.fact_requests import REQUESTS
-    from factory.scenario import catalog
+    from factory.scenario import catalog_of
     from factory.simulation.names import block_size
     from factory.simulation.plant import assemble
     from factory.simulation.run import drive
@@ -268,8 +273,9 @@ def _run(scenario: Any) -> Measures:
 
     kernel = Kernel()
     sizes = [block_size(deployment) for deployment in scenario.deployments]
-    workload = build(scenario, catalog(), sizes)
-    plant = assemble(scenario, catalog(), workload, kernel, keep, lambda _: None)
+    known = catalog_of(scenario)
+    workload = build(scenario, known, sizes)
+    plant = assemble(scenario, known, workload, kernel, keep, lambda _: None)
     drive(scenario, plant, kernel, lambda: None, None, 0.0)
     outcome, arrival, first, completion, given, made = np.array(kept, dtype=np.float64).T
     if lost := int((outcome != COMPLETED).sum()):

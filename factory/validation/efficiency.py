@@ -106,7 +106,7 @@ def parameters(generations: Sequence[str], engine: str, names: Sequence[str]) ->
             ("products", f"{generation}-{storage}", spec)
             for storage, spec in reached.products.items()
         ]
-        records.append(("engines", engine, reached.engine))
+        records.append(("engines", reached.engine.name, reached.engine))
         for section, key, spec in records:
             for field, most in FITTABLE[section].items():
                 if field in names:
@@ -132,5 +132,5 @@ def moved(generation: str, engine: str, values: Mapping[Parameter, float]) -> Ef
     return Efficiency(
         dataclasses.replace(reached.kernels, **changes.get(("kernels", generation), {})),
         products,
-        dataclasses.replace(reached.engine, **changes.get(("engines", engine), {})),
+        dataclasses.replace(reached.engine, **changes.get(("engines", reached.engine.name), {})),
     )

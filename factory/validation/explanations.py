@@ -52,7 +52,7 @@ EXPLANATIONS: tuple[Explanation, ...] = (
     Explanation(
         "ttft",
         {"serving": ("disaggregated",)},
-        "Most of it is waiting for prefill or for a decode slot, whose limits a row does not state; "
+        "Most of it is waiting for prefill or for a decode slot, whose limits rows do not state; "
         "near saturation a small error in speed is a large one in waiting.",
     ),
     Explanation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,13 @@ SYSTEMS: Mapping[str, str] = {
 MODELS: Mapping[str, str] = {
     "dsr1": "deepseek-ai/DeepSeek-R1",
     "nvidia/DeepSeek-V3.1-NVFP4": "deepseek-ai/DeepSeek-V3",
-    "Qwen/Qwen3-32B-FP8": "Qwen/Qwen3-32B",
+    "deepseek-ai/DeepSeek-V3.1": "deepseek-ai/DeepSeek-V3",
 }
 """Checkpoints of the same architecture, and InferenceX's short name, by Hugging Face id."""
+
+_TUNED = re.compile(
+    r"-(?:instruct|base|hf|fp8|fp4|nvfp4|mxfp4|bf16|dynamic|static-pertensor|v0\.\d|\d{4})$"
+)
 
 NVFP4_MODELS: Mapping[str, str] = {"moonshotai/Kimi-K2.5": "moonshotai/Kimi-K2-Instruct"}
 """Models of the same architecture whose 4-bit checkpoint is NVFP4, as measured: NVIDIA's of
@@ -70,6 +75,8 @@ def model_of(name: str, catalog: Catalog) -> ModelSpec:
     if name in catalog.models:
         return catalog.models[name]
     meant = _bare(MODELS.get(name, name))
+    if meant in catalog.models:
+        return catalog.models[meant]
     for model in catalog.models.values():
         if _bare(model.hf_id) == meant:
             return model
@@ -89,9 +96,14 @@ def weights_of(name: str) -> Format:
 
 
 def _bare(hf_id: str) -> str:
-    """An id without what its spellings differ in: case, ``Meta-`` and ``-Instruct``."""
-    name = hf_id.casefold().replace("meta-llama/meta-", "meta-llama/")
-    return name.removesuffix("-instruct")
+    """An id without what spellings and checkpoints of one architecture differ in.
+
+    That is case, the owner, ``Meta-``, and what says how it was tuned, quantised or packaged.
+    """
+    name = hf_id.casefold().rsplit("/", 1)[-1].removeprefix("meta-")
+    while (shorter := _TUNED.sub("", name)) != name:
+        name = shorter
+    return name
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> NotPredictableError:

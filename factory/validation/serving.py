@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
+from typing import Any
 
 from factory.validation.benchmark import Benchmark, Measures, simulate
 from factory.validation.errors import Pair, Statistics, Verdict, by_group, statistics
@@ -56,6 +58,7 @@ def predict(
     drafting: Drafting | None = None,
     workers: int = 1,
     told: Callable[[int, int], None] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Outcome]:
     """Simulates every row of a file; equal benchmarks once.
 
@@ -65,6 +68,7 @@ def predict(
         drafting: What rows with speculative decoding do not state.
         workers: Processes.
         told: Told how many benchmarks are done, of how many.
+        changes: Changes of the catalogue, as a scenario's ``catalog_changes``.
 
     Returns:
         One outcome per row, in order; the same for any number of workers.
@@ -80,7 +84,8 @@ def predict(
         except NotPredictableError as error:
             asked.append(str(error))
     unique = list(dict.fromkeys(one for one in asked if isinstance(one, Benchmark)))
-    results = mapped(simulate, unique, [one.cost for one in unique], workers, told)
+    simulated = partial(simulate, changes=changes) if changes else simulate
+    results = mapped(simulated, unique, [one.cost for one in unique], workers, told)
     known: dict[Benchmark, Measures | str] = dict(zip(unique, results, strict=True))
     outcomes = []
     for row, one in zip(table.rows, asked, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from factory.performance import Layout, RankWork, RooflineStepModel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from factory.performance.architecture import Format
     from factory.performance.hardware import Efficiency
     from factory.performance.memory import Phase
+    from factory.scenario import Catalog
 
 COLUMNS = ("system", "model", "quant", "layout", "mode", "batch", "isl", "metric", "value", "unit")
 KINDS = ("metric", "system", "model", "layout")
@@ -174,15 +176,15 @@ def step_model(machine: Machine, reached: Efficiency | None = None) -> RooflineS
         machine.layout,
         machine.weights,
         machine.kv_cache,
-        reached=reached or efficiency(gpu.generation, kernels_of(machine.engine)),
+        reached=reached or _reached(machine, book),
         draft_tokens=machine.draft_tokens,
     )
 
 
-def kernels_of(engine: str) -> str:
+def kernels_of(engine: str, book: Catalog | None = None) -> str:
     """The profile of an engine's bare kernels: ``kernels-<engine>`` where the catalogue has it."""
     own = f"{KERNELS}-{engine}"
-    return own if own in catalog().engines else KERNELS
+    return own if own in (book or catalog()).engines else KERNELS
 
 
 def step_ms(model: RooflineStepModel, case: StepCase) -> float:
@@ -217,7 +219,10 @@ def memory_gib(case: StepCase) -> float:
 
 
 def predict(
-    table: Table, workers: int = 1, told: Callable[[int, int], None] | None = None
+    table: Table,
+    workers: int = 1,
+    told: Callable[[int, int], None] | None = None,
+    book: Catalog | None = None,
 ) -> list[Outcome]:
     """Predicts every row of a file.
 
@@ -225,6 +230,7 @@ def predict(
         table: With the columns of measured steps.
         workers: Processes.
         told: Told how many machines are done, of how many.
+        book: The catalogue; by default the shipped one, without overlays.
 
     Returns:
         One outcome per row, in order.
@@ -244,7 +250,8 @@ def predict(
             groups.setdefault(case.machine, []).append(case)
     wanted = [list(dict.fromkeys(group)) for group in groups.values()]
     known: dict[StepCase, float | str] = {}
-    results = mapped(predict_machine, wanted, [len(group) for group in wanted], workers, told)
+    predicted = partial(predict_machine, book=book)
+    results = mapped(predicted, wanted, [len(group) for group in wanted], workers, told)
     for group, values in zip(wanted, results, strict=True):
         known.update(zip(group, values, strict=True))
     return [
@@ -253,22 +260,29 @@ def predict(
     ]
 
 
-def predict_machine(cases: Sequence[StepCase]) -> list[float | str]:
+def predict_machine(cases: Sequence[StepCase], book: Catalog | None = None) -> list[float | str]:
     """Predictions of one machine's cases, or why there is none; a function for other processes."""
-    return list(_predictions(cases))
+    return list(_predictions(cases, book))
 
 
-def _predictions(cases: Sequence[StepCase]) -> Iterator[float | str]:
+def _predictions(cases: Sequence[StepCase], book: Catalog | None) -> Iterator[float | str]:
     model: RooflineStepModel | None = None
     for case in cases:
         try:
             if case.metric == "memory":
                 yield memory_gib(case)
                 continue
-            model = model or step_model(case.machine)
+            model = model or step_model(case.machine, _reached(case.machine, book))
             yield step_ms(model, case)
         except NotPredictableError as error:
             yield str(error)
+
+
+def _reached(machine: Machine, book: Catalog | None) -> Efficiency:
+    """What kernels reach on a machine, by a catalogue."""
+    book = book or catalog()
+    generation = book.gpus[book.systems[machine.system].gpu].generation
+    return efficiency(generation, kernels_of(machine.engine, book), book)
 
 
 def _outcome(row: Row, value: float | str) -> Outcome:

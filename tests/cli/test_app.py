@@ -138,6 +138,8 @@ def test_skipping_bad_rows_reaches_the_scenario(simulation: types.ModuleType) ->
         (["check", "quickstart", "--run", "x"], "give either"),
         (["check", "--run", "no/such"], "no such run directory"),
         (["check", "--run", "x", "--set", "run.seed=1"], "--set run.seed=1: goes with a SCENARIO"),
+        (["check", "--run", "x", "--overlay", "o.yaml"], "--overlay o.yaml: goes with a SCENARIO"),
+        (["check", "quickstart", "--overlay", "no.yaml"], "no such catalogue overlay"),
         (["query", "x", "select 1", "--limit", "3", "--all"], "either --limit N or --all"),
         (["check", "quickstart", "--set", "run.duration_s="], "--set run.duration_s=: run.dur"),
         (["query", "no/such", "select 1"], "no such run directory"),
@@ -298,7 +300,10 @@ def test_a_mistyped_run_is_found(tmp_path: Path) -> None:
     assert f"did you mean {tmp_path / 'made'}" in result.stderr
 
 
-@pytest.mark.parametrize("kind", ["gpus", "systems", "models", "prices", "scenarios"])
+@pytest.mark.parametrize(
+    "kind",
+    ["gpus", "systems", "models", "prices", "scenarios", "engines", "kernels", "products"],
+)
 def test_the_catalogue_is_listed(kind: str) -> None:
     result = runner.invoke(app, ["catalog", kind])
     assert result.exit_code == 0, result.output
@@ -317,6 +322,62 @@ def test_a_catalogue_entry_shows_where_its_numbers_are_from() -> None:
     assert result.exit_code == 0, result.output
     assert "hbm_gb" in result.stdout
     assert "published" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "field", "known"),
+    [
+        ("engines", "sglang-2025-11@hopper", "step_overhead_ms", "fitted  SemiAnalysis InferenceX"),
+        ("kernels", "ampere", "decode_memory", "assumed  as fitted for hopper"),
+        ("products", "blackwell-nvfp4", "experts_memory", "fitted  AIConfigurator 0.12"),
+    ],
+)
+def test_fitted_numbers_say_to_what(kind: str, name: str, field: str, known: str) -> None:
+    lines = runner.invoke(app, ["catalog", kind, name]).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{field} ")]
+    assert known in line
+    listed = runner.invoke(app, ["catalog", kind]).stdout.splitlines()
+    (row,) = [line for line in listed if line.startswith(f"{name} ")]
+    assert row.endswith(known.split(maxsplit=1)[0])
+
+
+def overlay(folder: Path, value: float) -> str:
+    file = folder / f"overlay-{value:g}.yaml"
+    file.write_text(
+        "sources: {mine: {kind: measured, source: here, date: 2026-11}}\n"
+        f"engines: {{generic: {{from: mine, step_overhead_ms: {value}}}}}\n"
+    )
+    return str(file)
+
+
+def test_overlays_change_a_run_and_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "quickstart", "--set", "run.duration_s=20", "--set", "run.warmup_s=0", "--json"]
+    sets = ["--set", "run.window_s=10", "--set", "workload.tenants[agent].load.concurrency=2"]
+    runs = []
+    for value in (0.5, 5.0, 9.0):
+        result = runner.invoke(app, [*words, *sets, "--overlay", overlay(tmp_path, value)])
+        assert result.exit_code == 0, result.output
+        runs.append(json.loads(result.stdout))
+    low, middle, high = (run["latency"]["itl_ms"]["p50"] for run in runs)
+    assert middle == pytest.approx(low + 4.5, rel=0.05)
+    assert high == pytest.approx(low + 8.5, rel=0.05)
+    assert len({run["run_dir"] for run in runs}) == 3
+    assert runs[0]["notes"] == ["1 number of the catalogue changed by overlay, in engines.generic"]
+    kept = json.loads((Path(runs[1]["run_dir"]) / "run.json").read_text())
+    change = kept["scenario"]["catalog_changes"]["engines"]["generic"]["step_overhead_ms"]
+    assert (change["value"], change["source"]) == (5.0, "here")
+
+
+def test_check_reads_overlays(tmp_path: Path) -> None:
+    good, bad = overlay(tmp_path, 1.0), overlay(tmp_path, -1.0)
+    assert runner.invoke(app, ["check", "quickstart", "--overlay", good]).exit_code == 0
+    result = runner.invoke(app, ["check", "quickstart", "--overlay", good, "--overlay", bad])
+    assert result.exit_code == 2
+    said = f"{bad}:2:51: engines.generic.step_overhead_ms: must be >= 0, got -1"
+    assert result.stderr.strip() == said
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])

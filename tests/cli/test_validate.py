@@ -10,6 +10,7 @@ from measured import INFERENCEX, STEP, read_csv, write_csv
 from typer.testing import CliRunner
 
 from factory.cli.app import app
+from factory.scenario import catalog
 
 runner = CliRunner()
 
@@ -129,3 +130,56 @@ def test_calibrate_writes_an_overlay(tmp_path: Path) -> None:
     for words in (["--fit", "nothing"], ["--engine", "kernel"]):
         bad = asked("calibrate", "steps", file, "--out", out, *words)
         assert bad.exit_code == 2
+
+
+def test_what_calibrate_writes_is_what_validate_and_run_read(tmp_path: Path) -> None:
+    rows = [{**STEP, "batch": str(batch), "value": str(4 + batch / 50)} for batch in range(1, 13)]
+    file, out = write_csv(tmp_path / "m.csv", rows), tmp_path / "overlay.yaml"
+    given = ["--out", out, "--fit", "memory", "--json"]
+    fitted = json.loads(asked("calibrate", "steps", file, *given).stdout)
+    assert asked("check", "hgx-h200", "--overlay", out).exit_code == 0
+
+    def mean(*words: str | Path) -> float:
+        (metric,) = json.loads(asked("validate", "steps", file, *words).stdout)["by_metric"]
+        return float(metric["mean"])
+
+    before, after = mean("--json"), mean("--json", "--overlay", out)
+    errors = fitted["errors"]
+    for when, found in (("before", before), ("after", after)):
+        total = 10 * errors[f"fitted_{when}"]["mean"] + 2 * errors[f"held_out_{when}"]["mean"]
+        assert found == pytest.approx(total / 12, rel=1e-3)
+    assert after < before
+    assert mean("--json", "--overlay", out, "--workers", "2") == after
+
+
+def test_serving_under_an_overlay(tmp_path: Path) -> None:
+    file, out = write_csv(tmp_path / "m.csv", [INFERENCEX]), tmp_path / "out.csv"
+    overlay = tmp_path / "overlay.yaml"
+    more = catalog().engines["sglang-2025-11@hopper"].step_overhead_ms + 10.0
+    overlay.write_text(
+        "sources: {mine: {kind: measured, source: here, date: 2026-11}}\n"
+        f"engines: {{sglang-2025-11@hopper: {{from: mine, step_overhead_ms: {more}}}}}\n"
+    )
+
+    def tpot_ms(*words: str | Path) -> float:
+        result = asked("validate", "serving", file, "--out", out, *words)
+        assert result.exit_code == 0, result.output
+        return float(read_csv(out)[0]["predicted_median_tpot"]) * 1e3
+
+    assert tpot_ms("--overlay", overlay) == pytest.approx(tpot_ms() + 10.0, rel=0.05)
+    bad = asked("validate", "serving", file, "--overlay", tmp_path / "no.yaml")
+    assert bad.exit_code == 2
+    assert "no.yaml: cannot be read" in bad.stderr
+
+
+def test_calibrate_changes_the_variant_that_ran(tmp_path: Path) -> None:
+    rows = [{**STEP, "batch": str(batch), "value": str(9 + batch / 50)} for batch in range(1, 13)]
+    file, out = write_csv(tmp_path / "m.csv", rows), tmp_path / "overlay.yaml"
+    given = ["--engine", "sglang-2025-11", "--fit", "step_overhead_ms", "--json"]
+    result = asked("calibrate", "steps", file, "--out", out, *given)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["values"]) == ["engines.sglang-2025-11@hopper.step_overhead_ms"]
+    was = catalog().engines["sglang-2025-11@hopper"].step_overhead_ms
+    assert found["were"]["engines.sglang-2025-11@hopper.step_overhead_ms"] == was
+    assert asked("check", "hgx-h200", "--overlay", out).exit_code == 0

@@ -109,8 +109,22 @@ def test_layouts_must_suit_the_model(minimal, problems, model, parallel, key, me
 def test_a_precision_that_the_gpu_lacks(minimal, problems):
     problem = problems(minimal, "deployments[0].precision.weights=fp4")
     found = problem["deployments[0].precision.weights"]
-    assert (found.message, found.allowed) == ("h200-sxm has no such arithmetic", "fp16, fp8")
+    message = "h200-sxm has no such arithmetic, and llama-3.1-8b in nvfp4 needs it"
+    assert (found.message, found.allowed) == (message, "fp16, fp8")
     load(minimal, ["deployments[0].precision.weights=fp4", "facility.racks[0].system=hgx-b200"])
+
+
+@pytest.mark.parametrize("system", ["hgx-a100", "hgx-h100", "hgx-h200", "hgx-b200"])
+@pytest.mark.parametrize("model", ["gpt-oss-20b", "kimi-k2.5"])
+def test_weight_only_formats_need_no_arithmetic_of_their_own(minimal, problems, model, system):
+    minimal["facility"]["racks"][0]["system"] = system
+    minimal["deployments"][0]["model"] = model
+    load(minimal, ["deployments[0].precision.weights=fp4"])
+    if system == "hgx-a100":
+        found = problems(minimal, "deployments[0].precision.weights=fp8")
+        found = found["deployments[0].precision.weights"]
+        assert found.message == "a100-sxm-80gb has no such arithmetic"
+        assert found.allowed == "fp16, fp4"
 
 
 @pytest.mark.parametrize(
