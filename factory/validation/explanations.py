@@ -31,6 +31,12 @@ class Explanation:
 EXPLANATIONS: tuple[Explanation, ...] = (
     Explanation(
         "ttft",
+        {"model": ("Qwen/Qwen3.5-397B-A17B",), "precision": ("bf16", "fp8")},
+        "The plan of memory takes AIConfigurator's upper bound for the experts' workspace, so that "
+        "too few KV tokens fit and requests queue where the machine's did not.",
+    ),
+    Explanation(
+        "ttft",
         {"framework": ("sglang",), "hardware": ("b200", "b200_sxm")},
         "SGLang's scheduler looks for new requests only every 10 steps, every 30 from 16 requests "
         "in flight (--scheduler-recv-interval in the launch scripts). The profile has one wait for "
