@@ -51,6 +51,7 @@ class Batches(RuleBasedStateMachine):
         self.drafts = drafts
         self.members: list[tuple[Sequence, Sequence]] = []
         self.joined = 0
+        self.counted = 0
 
     def settle_now(self) -> None:
         # Blocks are settled up to the present whenever membership changes, as a rank does.
@@ -97,9 +98,9 @@ class Batches(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 3))
     def count(self, back: int) -> None:
-        """A window ends: at a step since the last change of membership."""
+        """A window ends: at a step since the last change of membership and the last window."""
         newest = max((mine.join_step for mine, _ in self.members), default=0)
-        until = max(self.step.step - back, newest)
+        until = self.counted = max(self.step.step - back, newest, self.counted)
         assert emitted(self.leap, until) == emitted(self.step, until)
 
     @rule()
