@@ -86,6 +86,13 @@ def calibrate_steps(
     print()
     shown = [[name, *cells_of(one)] for name, one in errors if one is not None]
     print_columns(["error", *STATISTICS], shown, [False] + [True] * 5)
+    if found.before_held_out is None:
+        print("\nnothing was held out: too few rows to say how well this does on others")
+    if found.before.n < len(found.values):
+        print(
+            f"\nwarning: {found.before.n} rows for {len(found.values)} parameters; name fewer "
+            "with --fit, or measure more"
+        )
     if found.untold:
         print(f"\n{len(found.untold)} other parameters stay as they are: no row tells of them")
     for why, count in left_out:

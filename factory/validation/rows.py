@@ -178,10 +178,15 @@ def chosen(
     rows = list(table.rows)
     for condition in where:
         column, equals, value = condition.partition("=")
-        if not equals or column not in table.columns:
+        if not equals:
+            raise InputError(f"--where {condition}: must be COLUMN=VALUE")
+        if column not in table.columns:
             hint = nearest(column, table.columns)
-            meant = f" (did you mean {hint}?)" if hint else ""
-            raise InputError(f"--where {condition}: must be COLUMN=VALUE{meant}")
+            meant = f"; did you mean {hint}?" if hint else ""
+            raise InputError(
+                f"--where {condition}: the file has no column {column} "
+                f"(of {', '.join(table.columns)}{meant})"
+            )
         rows = [row for row in rows if row.text(column).lower() == value.strip().lower()]
         if not rows:
             raise InputError(f"--where {condition}: {table.name} has no such row")

@@ -327,18 +327,18 @@ def test_a_catalogue_entry_shows_where_its_numbers_are_from() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "field", "known"),
     [
-        ("engines", "sglang-2025-11@hopper", "step_overhead_ms", "fitted  SemiAnalysis InferenceX"),
-        ("kernels", "ampere", "decode_memory", "assumed  as fitted for hopper"),
-        ("products", "blackwell-nvfp4", "experts_memory", "fitted  AIConfigurator 0.12"),
+        ("engines", "sglang-2025-11@hopper", "step_overhead_ms", "fitted SemiAnalysis InferenceX"),
+        ("kernels", "ampere", "decode_memory", "assumed as fitted for hopper"),
+        ("products", "blackwell-nvfp4", "experts_memory", "fitted AIConfigurator 0.12"),
     ],
 )
 def test_fitted_numbers_say_to_what(kind: str, name: str, field: str, known: str) -> None:
     lines = runner.invoke(app, ["catalog", kind, name]).stdout.splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field} ")]
-    assert known in line
+    assert known in " ".join(line.split())
     listed = runner.invoke(app, ["catalog", kind]).stdout.splitlines()
     (row,) = [line for line in listed if line.startswith(f"{name} ")]
-    assert row.endswith(known.split(maxsplit=1)[0])
+    assert known.split(maxsplit=1)[0] in row
 
 
 def overlay(folder: Path, value: float) -> str:

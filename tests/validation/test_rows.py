@@ -65,8 +65,10 @@ def test_rows_can_be_chosen(tmp_path: Path) -> None:
     assert len(rows.chosen(read, every=2).rows) == 3
     with pytest.raises(InputError, match=r"--where b=z: .* has no such row"):
         rows.chosen(read, ["b=z"])
-    with pytest.raises(InputError, match=r"must be COLUMN=VALUE \(did you mean b\?\)"):
+    with pytest.raises(InputError, match=r"no column bb \(of a, b; did you mean b\?\)"):
         rows.chosen(read, ["bb=z"])
+    with pytest.raises(InputError, match=r"must be COLUMN=VALUE"):
+        rows.chosen(read, ["b"])
 
 
 def test_writing_keeps_every_column_and_row(tmp_path: Path) -> None:
