@@ -110,7 +110,7 @@ class MeasuredStepModel:
         steps = work.steps
         bases: list[float] = []
         slopes: list[float] = []
-        decode = context = pairs = attention = fixed = token = growth = 0.0
+        added = context = pairs = attention = fixed = token = growth = 0.0
         prefill = prefill_slope = 0.0
         for rank in ranks:
             part = self._rank(rank, clock, steps)
@@ -121,7 +121,7 @@ class MeasuredStepModel:
                 fixed += part.fixed
                 token += part.token * rank.context
                 growth += part.token * rank.context_slope
-                decode += rank.context_slope
+                added += rank.context_slope
                 context += rank.context
             if rank.prefill_tokens:
                 attention += part.pair * rank.prefill_pairs
@@ -139,9 +139,9 @@ class MeasuredStepModel:
             )
         share = 1.0 / len(ranks)
         gamma = 0.0
-        if decode:
+        if added:
             # One rate for all ranks: where they differ, the difference joins the fixed part.
-            gamma = growth * share / decode
+            gamma = growth * share / added
             fixed += token - gamma * context / share
         prefill *= share
         prefill_slope *= share
@@ -158,7 +158,7 @@ class MeasuredStepModel:
             gamma,
             attention * share / pairs if pairs > 0.0 else 0.0,
             max(base - prefill - fixed - gamma * context, 0.0),
-            slope - prefill_slope - gamma * decode,
+            slope - prefill_slope - gamma * added,
             work.flops,
             work.hbm_bytes,
             work.net_bytes,
