@@ -86,12 +86,6 @@ def attention_layers(model: ModelSpec) -> int:
     return model.layers - model.linear_layers
 
 
-def attention_format(model: ModelSpec, weights: Format) -> Format:
-    """How the projections into attention are stored (query and key-value)."""
-    name = "qkv_proj" if model.attention == "gqa" else "kv_b_proj"
-    return stored_format(model, name, weights)
-
-
 def attention_matrices(model: ModelSpec, weights: Format) -> tuple[Matrix, ...]:
     """Projections around attention, linear attention's included.
 

@@ -35,7 +35,9 @@ def serving_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             groups = [group.name for group in scenario.facility.racks]
             yield from unknown(f"{place}.racks", "rack group", pool.racks, groups)
             profile = f"{place}.engine.profile"
-            yield from unknown(profile, "engine profile", pool.engine.profile, catalog.engines)
+            # Entries for one generation are taken by the plain name.
+            engines = [name for name in catalog.engines if "@" not in name]
+            yield from unknown(profile, "engine profile", pool.engine.profile, engines)
             yield from _engine_problems(place, pool, deployment.speculation)
             yield from _step_model_problems(f"{place}.engine.step_model", pool.engine.step_model)
             model = catalog.models.get(deployment.model)
