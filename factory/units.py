@@ -45,6 +45,9 @@ _NAMED_UNITS: Mapping[str, str] = {
     "tokens": "tokens",
     "max_model_len": "tokens",
     "rate": "sessions/s",
+    "requests_per_s": "requests/s",
+    "tokens_per_s": "tokens/s",
+    "ageing_tokens_per_s": "tokens/s",
     "usd_per_gpu_hour": "USD per GPU-hour",
 }
 
@@ -64,6 +67,7 @@ _DIMENSIONS: tuple[Mapping[str, float], ...] = (
         "sessions/s": 1.0, "/s": 1.0, "rps": 1.0, "qps": 1.0, "req/s": 1.0, "requests/s": 1.0,
         "/min": 1 / 60.0, "rpm": 1 / 60.0, "qpm": 1 / 60.0, "/h": 1 / 3600.0,
     },
+    {"tokens/s": 1.0, "tok/s": 1.0, "tps": 1.0, "tokens/min": 1 / 60.0, "tpm": 1 / 60.0},
     {"usd per gpu-hour": 1.0, "usd": 1.0, "$": 1.0, "usd/h": 1.0, "$/h": 1.0},
 )  # fmt: skip
 

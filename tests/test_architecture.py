@@ -19,7 +19,7 @@ PACKAGE = Path(factory.__file__).parent
 LAYERS = (
     ("cli",),
     ("studies", "report", "validation"),
-    ("simulation",),
+    ("simulation", "testing"),
     ("serving",),
     ("facility",),
     ("workload", "performance", "power", "economics"),
@@ -102,12 +102,12 @@ def test_imports_go_down_the_layers(module: str) -> None:
 
 
 def test_the_import_rule_can_fail() -> None:
-    assert broken_import("economics", "factory.serving.router") is not None
+    assert broken_import("economics", "factory.serving.routers") is not None
     assert broken_import("power", "factory.performance.work") is not None
     assert broken_import("report", "factory.validation.laws") is not None
     assert broken_import("serving", "factory.nowhere") is not None
     assert broken_import("records", "factory.simulate") is not None
-    assert broken_import("simulation", "factory.serving.router") is None
+    assert broken_import("simulation", "factory.serving.routers") is None
     assert broken_import("serving", "factory.serving.kv_cache") is None
 
 

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from factory.cli.failures import told_plainly
+from factory.cli.import_vllm import import_app
+from factory.cli.trace_app import trace_app
 from factory.cli.validate_app import calibrate_app, validate_app
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 
 app.add_typer(validate_app, name="validate")
 app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(import_app, name="import")
+app.add_typer(trace_app, name="trace")
 
 ScenarioArgument = Annotated[
     str,

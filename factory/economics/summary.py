@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from factory.economics.cache import cache_hits
 from factory.economics.roles import role_costs
 from factory.economics.service import Service, service
 from factory.economics.totals import PricedIntervals, RunFacts, Totals, priced_intervals
@@ -20,10 +21,13 @@ from factory.records.views import DENOMINATORS
 def summarize(run: Path) -> dict[str, Any]:
     """The figures of `factory run --json` that come from tables.
 
-    `requests`, `completed`, `good`, `truncated` and `rejected` are of the whole run. Everything
-    else is of the measured interval: tokens, cost, power and the ledger of its windows; latency and
-    attainment of the requests that arrive in it. A figure that cannot be had (no price, nothing
-    delivered) is None.
+    `requests`, `offered`, `retried`, the outcomes, `truncated` and `rejected_too_long` count
+    attempts of the whole run (`offered` first ones, so logical requests); `good` counts logical
+    requests. Everything else is of the measured interval: tokens, cost, power and the ledger of its
+    windows; latency and attainment of the requests that arrive in it. In `measured`, outcomes are
+    those of logical requests, by their last attempt, which add up to `offered`; in
+    `measured.attempts`, of the attempts that arrive in it. A figure that cannot be had (no price,
+    nothing delivered) is None.
 
     Args:
         run: A run's directory, or a directory of its tables.
@@ -42,15 +46,12 @@ def summarize(run: Path) -> dict[str, Any]:
     ratios = unit_costs(totals)
     facts = intervals.run
     return {
-        "requests": _count(served.requests),
-        "completed": _count(served.completed),
+        **{name: _count(value) for name, value in served.attempts.items()},
         "good": _count(served.good),
-        "truncated": _count(served.truncated),
-        "rejected": _count(served.rejected),
         "simulated_s": facts.end_s,
         "events": facts.events,
         "events_per_request": divided(
-            facts.events * facts.cells, served.requests * facts.cells_simulated
+            facts.events * facts.cells, served.attempts["requests"] * facts.cells_simulated
         ),
         "measured": _measured(facts, served),
         "tokens": {
@@ -72,6 +73,11 @@ def summarize(run: Path) -> dict[str, Any]:
         "busy_ratio": ratios["busy_ratio"],
         "load_factor_ratio": ratios["load_factor_ratio"],
         "cache_hit_ratio": ratios["cache_hit_ratio"],
+        "cache": cache_hits(
+            reader,
+            facts,
+            totals.amounts["input_cached_tokens"] + totals.amounts["input_computed_tokens"],
+        ),
         "power": {
             "mean_gpu_kw": ratios["gpu_kw"],
             "mean_it_kw": ratios["it_kw"],
@@ -169,6 +175,10 @@ def _measured(facts: RunFacts, served: Service) -> dict[str, Any]:
         "seconds": facts.measured_s,
         **{name: _count(value) for name, value in served.measured.items()},
         "attainment_ratio": divided(served.measured["good"], served.measured["offered"]),
+        "attempts": {name: _count(value) for name, value in served.measured_attempts.items()},
+        "retry_ratio": divided(
+            served.measured_attempts["retried"], served.measured_attempts["requests"]
+        ),
     }
 
 

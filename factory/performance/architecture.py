@@ -86,6 +86,11 @@ def attention_layers(model: ModelSpec) -> int:
     return model.layers - model.linear_layers
 
 
+def sliding_layers(model: ModelSpec) -> int:
+    """Layers of attention that see a window of the context alone."""
+    return model.sliding_layers if model.sliding_window else 0
+
+
 def attention_matrices(model: ModelSpec, weights: Format) -> tuple[Matrix, ...]:
     """Projections around attention, linear attention's included.
 
@@ -279,7 +284,8 @@ def kv_bytes_per_token(model: ModelSpec, kv_cache: Format) -> float:
     """Bytes that one token of context takes in the KV cache of the whole model.
 
     Sliding layers count as full ones: what engines allocate where one block table serves all
-    layers. Layers of linear attention have no KV: ``state_bytes_per_sequence``.
+    layers (a hybrid KV cache does not: ``kv_layers``). Layers of linear attention have
+    no KV: ``state_bytes_per_sequence``.
     """
     return attention_layers(model) * kv_values_per_layer(model) * VALUE_BYTES[kv_cache]
 
@@ -289,9 +295,9 @@ def kv_bytes(model: ModelSpec, kv_cache: Format, context: int) -> float:
 
     Sliding layers keep their window alone, as a hybrid KV manager holds them.
     """
-    window = min(context, model.sliding_window) if model.sliding_window else context
-    full = attention_layers(model) - model.sliding_layers
-    tokens = full * context + model.sliding_layers * window
+    sliding = sliding_layers(model)
+    full = attention_layers(model) - sliding
+    tokens = full * context + sliding * min(context, model.sliding_window)
     return tokens * kv_values_per_layer(model) * VALUE_BYTES[kv_cache]
 
 

@@ -11,6 +11,7 @@ from factory.performance.layout import Layout
 from factory.performance.memory import MemoryPlan, memory_plan
 from factory.performance.reference import ReferenceCosts, reference_costs
 from factory.performance.roofline import RooflineStepModel
+from factory.scenario.resolve import DEFAULT_BLOCK_SIZE
 
 if TYPE_CHECKING:
     from factory.performance.step_model import StepModel
@@ -88,6 +89,10 @@ def build_memory(
         engine.max_num_batched_tokens,
         draft=deployment.speculation is not None,
         max_num_seqs=engine.max_num_seqs,
+        block_size=deployment.block_size or DEFAULT_BLOCK_SIZE,
+        max_model_len=engine.max_model_len,
+        hybrid_kv_cache=engine.hybrid_kv_cache,
+        sliding_kv_ratio=engine.sliding_kv_ratio,
     )
 
 

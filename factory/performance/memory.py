@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from factory.performance import architecture as arch
+from factory.performance.kv_layers import hybrid_bytes, kv_layers_per_gpu, window_tokens
 
 if TYPE_CHECKING:
     from factory.performance.architecture import Format, Matrix
@@ -53,11 +54,14 @@ class MemoryPlan:
         activations: Peak activations of a step of the full token budget.
         framework: Everything else that is not KV.
         budget: GPU memory times ``gpu_memory_utilization``.
-        kv_bytes_per_token: KV of one token of context on one GPU.
+        kv_bytes_per_token: KV that one more token of context takes on one GPU; that of full layers
+            alone where sliding ones have their own, ``sliding_bytes``.
         kv_capacity_tokens: Tokens of context that fit per attention rank; 0 if the model does not.
         missing_gib: GiB by which the model does not fit, KV of one token included; 0 if it does.
         state_bytes: Linear attention's state of as many sequences as a rank may run, on one GPU.
         whole: All of the GPU's memory.
+        sliding_bytes: KV set aside for the windows of as many sequences as a rank may run and for
+            the tokens of a step, on one GPU; 0 where sliding layers are counted as full ones.
     """
 
     weights: float
@@ -69,6 +73,7 @@ class MemoryPlan:
     missing_gib: float
     state_bytes: float = 0.0
     whole: float = 0.0
+    sliding_bytes: float = 0.0
 
     @property
     def fits(self) -> bool:
@@ -100,10 +105,11 @@ def weight_bytes_per_gpu(
 def kv_bytes_per_token_per_gpu(
     model: ModelSpec, layout: Layout, kv_cache: Format, *, draft: bool = False
 ) -> float:
-    """Bytes that one token of context takes on each GPU of its rank, MTP layers' with ``draft``."""
-    layers = -(-arch.attention_layers(model) // layout.pp)
-    layers += model.mtp_layers if draft else 0
-    return layers * arch.kv_bytes_per_layer(model, kv_cache, layout.tp)
+    """Bytes that one token of context takes on each GPU of its rank, MTP layers' with ``draft``.
+
+    Sliding layers count as full ones.
+    """
+    return kv_layers_per_gpu(model, layout, kv_cache, draft=draft).uniform_bytes
 
 
 def activation_bytes_per_gpu(model: ModelSpec, layout: Layout, tokens: int) -> float:
@@ -147,11 +153,18 @@ def memory_plan(
     *,
     max_num_seqs: int = 0,
     draft: bool = False,
+    block_size: int = 1,
+    max_model_len: int | None = None,
+    hybrid_kv_cache: bool = True,
+    sliding_kv_ratio: float | None = None,
 ) -> MemoryPlan:
     """Divides a GPU's memory as vLLM does.
 
     The budget is ``gpu_memory_utilization`` of the whole memory; weights, peak activations and the
     framework come off it, and KV gets the rest.
+
+    Sliding layers beside full ones keep their windows alone (``kv_layers.hybrid_bytes``): these are
+    set aside for as many sequences as may run, and full layers get what is left.
 
     Args:
         model: The architecture.
@@ -161,16 +174,28 @@ def memory_plan(
         kv_cache: Format of the KV cache.
         gpu_memory_utilization: Share of memory to use, in (0, 1].
         max_num_batched_tokens: Token budget of a step, per rank.
-        max_num_seqs: Sequences of a rank whose linear-attention state is held; 0 for none.
+        max_num_seqs: Sequences of a rank whose windows and linear-attention state are held; 0 for
+            none.
         draft: Whether MTP layers are loaded, for speculative decoding.
+        block_size: Tokens of a KV block.
+        max_model_len: Tokens of the longest sequence; by default the model's longest context.
+        hybrid_kv_cache: Whether sliding layers keep their window alone.
+        sliding_kv_ratio: Tokens that sliding layers have room for over those of full ones, where
+            KV is split at a fixed ratio (SGLang, 2025); None where they get what they need.
     """
     held = weight_bytes_per_gpu(model, layout, weights, draft=draft)
     activations = activation_bytes_per_gpu(model, layout, max_num_batched_tokens)
     framework = framework_bytes_per_gpu(layout)
-    per_token = kv_bytes_per_token_per_gpu(model, layout, kv_cache, draft=draft)
+    layers = kv_layers_per_gpu(model, layout, kv_cache, draft=draft)
     state = max_num_seqs * state_bytes_per_sequence_per_gpu(model, layout)
     budget = gpu.hbm_gb * 1e9 * gpu_memory_utilization
     left = budget - held - activations - framework - state
+    span = window_tokens(model.sliding_window, block_size, max_model_len or model.max_context)
+    reserved = max_num_seqs * span + max_num_batched_tokens
+    per_token, sliding = layers.uniform_bytes, 0.0
+    if hybrid_kv_cache and layers.sliding:
+        per_token, sliding = hybrid_bytes(layers, left, reserved, sliding_kv_ratio)
+    left -= sliding
     missing = max(per_token - left, 0.0) / GIB
     return MemoryPlan(
         weights=held,
@@ -182,6 +207,7 @@ def memory_plan(
         missing_gib=missing,
         state_bytes=state,
         whole=gpu.hbm_gb * 1e9,
+        sliding_bytes=sliding,
     )
 
 

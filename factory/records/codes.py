@@ -52,24 +52,34 @@ LEDGER_STATES = (
 
 #: What each state of the ledger means, in the order of `LEDGER_STATES`.
 LEDGER_MEANINGS = (
-    "prefill of tokens never computed before for this request",
+    "prefill of tokens never computed before for this request, attention over cached ones too",
     "prefill of tokens computed before and lost to a preemption",
-    "fetch of cached KV",
+    "nothing to run until cached KV comes from a lower tier",
     "decode",
     "stalled on a KV transfer while nothing else could run",
     "slowed by a power cap: the time above that of full clock",
     "idle while work waits (memory or batch is full)",
     "idle with nothing to do",
-    "starting",
-    "draining",
+    "a replica that starts holds its GPUs and serves nothing yet",
+    "a replica that takes no more requests waits for its last ones; its work counts as work",
     "paused",
     "maintenance",
     "tripped by its power node",
     "failed",
     "waiting for slower peers in lock-step (DP or PP ranks)",
-    "spare",
+    "switched off by autoscaling, and paid for all the same",
     "in no pool: GPUs that the layout strands",
 )
+
+#: Kinds of `fact_events`, and what their number means.
+EVENT_MEANINGS = {
+    "scale_up": "a pool is to have more replicas: their new number",
+    "scale_down": "a pool is to have fewer replicas: their new number",
+    "replica_ready": "a replica has started and takes requests",
+    "replica_drained": "a replica has finished what it had and is off",
+    "cap_began": "a power budget lowers the clock of a rack: its clock ratio from then on",
+    "cap_ended": "a power budget no longer lowers the clock of a rack: its clock ratio",
+}
 
 #: The states whose sum over provisioned GPU-seconds is `busy_ratio`.
 WORKING_STATES = (STATE_PREFILL_NEW, STATE_PREFILL_RECOMPUTED, STATE_FETCH_CACHED, STATE_DECODE)

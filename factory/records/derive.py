@@ -109,15 +109,16 @@ def _is_completed(batch: Batch) -> NDArray[np.bool_]:
 
 
 def e2e_s(batch: Batch) -> Values:
-    """Arrival to the last token, of completed requests."""
-    e2e = batch.number("completion_time_s") - batch.number("arrival_time_s")
+    """Arrival of the first attempt to the last token, of completed requests."""
+    e2e = batch.number("completion_time_s") - batch.number("first_arrival_time_s")
     return np.where(_is_completed(batch), e2e, np.nan)
 
 
 def itl_s(batch: Batch) -> Values:
     """(E2E − TTFT) / (OSL − 1) of completed requests with two output tokens or more (AIPerf)."""
     later = batch.number("output_tokens") - 1.0
-    decode = batch.number("e2e_s") - batch.number("ttft_s")
+    decode = batch.number("completion_time_s") - batch.number("first_token_time_s")
+    decode = np.where(_is_completed(batch), decode, np.nan)
     itl = np.full(batch.rows, np.nan)
     np.divide(decode, later, out=itl, where=later > 0)
     return itl

@@ -142,6 +142,12 @@ DEPLOYMENTS = _table(
     ),
     _int("block_size_tokens", "tokens", "Tokens per block of the prefix cache."),
     _int("draft_tokens", "tokens", "Drafts of each sequence that a decode step verifies; 0: none."),
+    _int(
+        "longest_prompt_tokens",
+        "tokens",
+        "Longest prompt that can be served: it leaves room for an answer in the model's context, "
+        "and fits the KV memory of a replica. Longer ones are rejected.",
+    ),
 )
 
 POOLS = _table(
@@ -152,9 +158,9 @@ POOLS = _table(
     _text("role", "prefill, decode, aggregated or unassigned."),
     _key("system", "System of its GPUs."),
     _text("racks", "Rack group that holds it."),
-    _int("replicas", "", "Replicas.", "sum"),
+    _int("replicas", "", "Replicas at the start; autoscaling may change them.", "sum"),
     _int("gpus_per_replica", "GPUs", "GPUs of a replica; null for unassigned.", nullable=True),
-    _int("gpus", "GPUs", "GPUs of the pool.", "sum"),
+    _int("gpus", "GPUs", "GPUs of the pool, with as many replicas as it may have.", "sum"),
     _int("tp", "", "Tensor-parallel ranks; null for unassigned.", nullable=True),
     _int("pp", "", "Pipeline stages; null for unassigned.", nullable=True),
     _int("dp", "", "Attention-data-parallel ranks; null for unassigned.", nullable=True),

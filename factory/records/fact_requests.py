@@ -20,10 +20,12 @@ REQUESTS = Table(
     (
         *ints("request", "root", "attempt", "session", "turn", "parent", "deployment", "tenant"),
         *ints("prefill_replica", "prefill_rank", "decode_replica", "decode_rank", "outcome"),
-        *floats("arrival_time_s", "prefill_start_time_s", "prefill_end_time_s"),
-        *floats("first_token_time_s", "completion_time_s"),
+        *floats("first_arrival_time_s", "arrival_time_s", "prefill_start_time_s"),
+        *floats("prefill_end_time_s", "first_token_time_s", "completion_time_s"),
         *ints("input_tokens", "input_computed_tokens", "input_recomputed_tokens"),
-        *ints("input_cached_tokens", "requested_output_tokens", "output_tokens", "decode_steps"),
+        *ints("input_cached_tokens", "input_cached_host_tokens", "input_cached_disk_tokens"),
+        *ints("input_cached_remote_tokens", "requested_output_tokens", "output_tokens"),
+        *ints("decode_steps"),
         *ints("preemptions", "transfer_bytes"),
         *floats("transfer_s", "gpu_s_input_computed", "gpu_s_input_cached", "gpu_s_output"),
         *floats("energy_input_j", "energy_output_j"),
@@ -121,6 +123,13 @@ REQUESTS = Table(
             made="derived",
             values=derive.outcome,
         ),
+        Column(
+            "first_arrival_time_s",
+            "float64",
+            "s",
+            "Arrival of the first attempt, simulated seconds.",
+            "none",
+        ),
         Column("arrival_time_s", "float64", "s", "Arrival, simulated seconds.", "none"),
         instant_column("arrived_at", "arrival_time_s", "Arrival."),
         Column(
@@ -151,7 +160,8 @@ REQUESTS = Table(
             "completion_time_s",
             "float64",
             "s",
-            "When it left, whatever its outcome; null while in flight.",
+            "When it left, whatever its outcome; null while in flight. One whose client gave up "
+            "leaves with the step that it is in.",
             "none",
             nullable=True,
         ),
@@ -170,7 +180,7 @@ REQUESTS = Table(
             "ttft_s",
             "float64",
             "s",
-            "Time to first token, from arrival.",
+            "Time to first token, from the arrival of this attempt.",
             "mean",
             nullable=True,
             made="derived",
@@ -191,7 +201,7 @@ REQUESTS = Table(
             "e2e_s",
             "float64",
             "s",
-            "End-to-end latency, arrival to last token, of completed requests.",
+            "End-to-end latency, first attempt's arrival to last token, of completed requests.",
             "mean",
             nullable=True,
             made="derived",
@@ -231,7 +241,14 @@ REQUESTS = Table(
             "input_recomputed_tokens",
             "Tokens prefilled again after a preemption, outputs that re-enter as prompt too.",
         ),
-        token_column("input_cached_tokens", "Prompt tokens served from the prefix cache."),
+        token_column(
+            "input_cached_tokens", "Prompt tokens served from the prefix cache, any tier."
+        ),
+        token_column("input_cached_host_tokens", "Of these, fetched from host memory."),
+        token_column("input_cached_disk_tokens", "Of these, fetched from disk."),
+        token_column(
+            "input_cached_remote_tokens", "Of these, fetched from a shared store or a peer."
+        ),
         token_column("requested_output_tokens", "Output length asked for (OSL)."),
         token_column("output_tokens", "Output tokens delivered to the client, each once."),
         Column(
@@ -264,7 +281,8 @@ REQUESTS = Table(
             "gpu_s_input_cached",
             "float64",
             "GPU s",
-            "GPU time of its cached prompt tokens: fetch, and attention over the hit prefix.",
+            "GPU time of its cached prompt tokens: attention over the hit prefix, and its "
+            "share of what a replica waits with nothing to run until they come from a lower tier.",
             "sum",
         ),
         Column(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from factory.records import derive
-from factory.records.codes import LEDGER_MEANINGS, LEDGER_STATES
+from factory.records.codes import EVENT_MEANINGS, LEDGER_MEANINGS, LEDGER_STATES
 from factory.records.columns import Column, Raw, Table
 from factory.records.fact_columns import (
     RUN_ID,
@@ -50,7 +50,13 @@ INTERVALS = Table(
             values=derive.role_of_pool,
         ),
         *window_columns(),
-        Column("gpu_s_provisioned", "float64", "GPU s", "GPU time that is paid for.", "sum"),
+        Column(
+            "gpu_s_provisioned",
+            "float64",
+            "GPU s",
+            "GPU time that is paid for; GPUs given back are not.",
+            "sum",
+        ),
         Column(
             "input_computed_tokens",
             "float64",
@@ -108,8 +114,8 @@ TENANT_INTERVALS = Table(
     "fact_tenant_intervals",
     "deployment × tenant × window",
     (
-        *ints("deployment", "tenant", "window_index", "offered", "completed", "good", "rejected"),
-        *ints("input_tokens"),
+        *ints("deployment", "tenant", "window_index", "offered", "retried", "completed", "good"),
+        *ints("rejected", "timed_out", "failed", "input_tokens"),
         *floats("output_tokens"),
         *ints("output_good_tokens"),
     ),
@@ -120,10 +126,15 @@ TENANT_INTERVALS = Table(
         name_column("tenant", "Traffic class.", derive.named("tenant", "tenants")),
         *window_columns(),
         Column("offered", "int64", "", "Logical requests that arrived in the window.", "sum"),
+        Column("retried", "int64", "", "Further attempts that arrived in the window.", "sum"),
         Column("completed", "int64", "", "Requests that completed in the window.", "sum"),
         Column("good", "int64", "", "Good requests that completed in the window.", "sum"),
-        Column("rejected", "int64", "", "Requests rejected in the window.", "sum"),
-        token_column("input_tokens", "Prompt tokens of the requests that arrived in the window."),
+        Column("rejected", "int64", "", "Attempts rejected in the window.", "sum"),
+        Column("timed_out", "int64", "", "Attempts whose clients gave up in the window.", "sum"),
+        Column("failed", "int64", "", "Attempts that were lost in the window.", "sum"),
+        token_column(
+            "input_tokens", "Prompt tokens of the logical requests that arrived in the window."
+        ),
         Column(
             "output_tokens",
             "float64",
@@ -214,7 +225,15 @@ EVENTS = Table(
             values=derive.scaled("time_s", 1.0),
         ),
         instant_column("event_at", "time_s", "When it happened."),
-        Column("kind", "string", "", "What happened, in one word.", "none"),
+        Column(
+            "kind",
+            "string",
+            "",
+            "What happened, in one word; the value is its number. "
+            + "; ".join(f"{kind}: {meaning}" for kind, meaning in EVENT_MEANINGS.items())
+            + ".",
+            "none",
+        ),
         Column("subject", "string", "", "Pool, replica, node or tenant it happened to.", "none"),
         Column(
             "value",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from factory.records.codes import LEDGER_STATES, WORKING_STATES
 from factory.records.columns import Schema
+from factory.records.service_views import service_views
+from factory.records.sql import ratio, view
 
 #: Denominators of unit costs and of token rates, by suffix, as sums of token columns.
 DENOMINATORS = {
@@ -18,9 +20,6 @@ DENOMINATORS = {
     "computed": ("input_computed_tokens", "output_tokens"),
     "all": ("input_computed_tokens", "input_cached_tokens", "output_tokens"),
 }
-
-#: Quantiles of latencies, by suffix.
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 _ADDITIVE = (
     "gpu_s_provisioned",
@@ -62,36 +61,21 @@ def views_sql(schema: Schema) -> str:
         _summary("v_pool_summary", "v_pool_totals", provisioned=False),
         _role_costs(),
         _ledger(),
-        _roots(),
-        _attainment("v_run_attainment", ()),
-        _attainment("v_tenant_attainment", ("tenant",)),
-        _attainment_5min(),
-        _latency("v_run_latency", ()),
-        _latency("v_tenant_latency", ("tenant",)),
-        _goodput(),
-        _outcomes(),
+        *service_views(),
         _power(),
     ]
     head = _HEAD.format(name=schema.name, version=schema.version)
     return "\n".join([head, *tables, "", "\n\n".join(views), ""])
 
 
-def _ratio(numerator: str, denominator: str) -> str:
-    return f"{numerator} / NULLIF({denominator}, 0)"
-
-
 def _tokens(suffix: str) -> str:
     return f"({' + '.join(DENOMINATORS[suffix])})"
-
-
-def _view(name: str, comment: str, body: str) -> str:
-    return f"-- {comment}\nCREATE OR REPLACE VIEW {name} AS\n{body};"
 
 
 def _interval_costs() -> str:
     weighted = ",\n  ".join(f"i.weight * i.{column} AS {column}" for column in _ADDITIVE)
     price = "i.weight * i.{} / 3600 * d.usd_per_gpu_hour AS {}"
-    return _view(
+    return view(
         "v_interval_costs",
         "Pool × window, all windows: weighted columns with their cost at the run's own prices.",
         f"""\
@@ -117,7 +101,7 @@ def _totals(name: str, keys: Sequence[str]) -> str:
     measured = "bool_and(c.is_measured) AS is_measured,\n  " if windowed else ""
     where = "" if windowed else "\nWHERE c.is_measured"
     grain = " × ".join(["run", *(["window"] if windowed else keys[1:2])])
-    return _view(
+    return view(
         name,
         f"{grain}: additive figures, weighted.",
         f"""\
@@ -134,36 +118,36 @@ GROUP BY {group}""",
 
 def _summary(name: str, totals: str, *, provisioned: bool) -> str:
     ratios = {
-        "busy_ratio": _ratio(f"({_BUSY})", "gpu_s_provisioned"),
-        "load_factor_ratio": _ratio("reference_gpu_s", "gpu_s_provisioned"),
-        "cache_hit_ratio": _ratio(
+        "busy_ratio": ratio(f"({_BUSY})", "gpu_s_provisioned"),
+        "load_factor_ratio": ratio("reference_gpu_s", "gpu_s_provisioned"),
+        "cache_hit_ratio": ratio(
             "input_cached_tokens", "(input_cached_tokens + input_computed_tokens)"
         ),
-        "usd_per_gpu_hour": _ratio("cost_usd", "(gpu_s_provisioned / 3600)"),
-        "gpus_provisioned": _ratio("gpu_s_provisioned", "seconds"),
-        "gpu_kw": _ratio("energy_gpu_kwh * 3600", "seconds"),
-        "it_kw": _ratio("energy_it_kwh * 3600", "seconds"),
-        "facility_kw": _ratio("energy_facility_kwh * 3600", "seconds"),
+        "usd_per_gpu_hour": ratio("cost_usd", "(gpu_s_provisioned / 3600)"),
+        "gpus_provisioned": ratio("gpu_s_provisioned", "seconds"),
+        "gpu_kw": ratio("energy_gpu_kwh * 3600", "seconds"),
+        "it_kw": ratio("energy_it_kwh * 3600", "seconds"),
+        "facility_kw": ratio("energy_facility_kwh * 3600", "seconds"),
     }
     for suffix in DENOMINATORS:
         tokens = _tokens(suffix)
-        rate = _ratio(tokens, "seconds")
-        ratios[f"cost_usd_per_mtok_{suffix}"] = _ratio("cost_usd * 1e6", tokens)
-        ratios[f"nameplate_cost_usd_per_mtok_{suffix}"] = _ratio("nameplate_cost_usd * 1e6", tokens)
+        rate = ratio(tokens, "seconds")
+        ratios[f"cost_usd_per_mtok_{suffix}"] = ratio("cost_usd * 1e6", tokens)
+        ratios[f"nameplate_cost_usd_per_mtok_{suffix}"] = ratio("nameplate_cost_usd * 1e6", tokens)
         ratios[f"tokens_per_s_{suffix}"] = rate
-        ratios[f"tokens_per_s_{suffix}_per_gpu"] = _ratio(tokens, "gpu_s_provisioned")
+        ratios[f"tokens_per_s_{suffix}_per_gpu"] = ratio(tokens, "gpu_s_provisioned")
         if provisioned:
-            ratios[f"tokens_per_s_{suffix}_per_mw_provisioned"] = _ratio(
+            ratios[f"tokens_per_s_{suffix}_per_mw_provisioned"] = ratio(
                 rate, "contracted_facility_mw"
             )
-        ratios[f"tokens_per_s_{suffix}_per_mw_measured"] = _ratio(
+        ratios[f"tokens_per_s_{suffix}_per_mw_measured"] = ratio(
             tokens, "(energy_facility_kwh * 3.6)"
         )
-        ratios[f"tokens_per_j_{suffix}"] = _ratio(tokens, "(energy_facility_kwh * 3.6e6)")
+        ratios[f"tokens_per_j_{suffix}"] = ratio(tokens, "(energy_facility_kwh * 3.6e6)")
     for state in LEDGER_STATES:
-        ratios[f"ledger_{state}_ratio"] = _ratio(f"gpu_s_{state}", "gpu_s_provisioned")
+        ratios[f"ledger_{state}_ratio"] = ratio(f"gpu_s_{state}", "gpu_s_provisioned")
     columns = ",\n  ".join(f"{sql} AS {column}" for column, sql in ratios.items())
-    return _view(
+    return view(
         name,
         f"{totals} with unit costs, utilization, token rates, power and ledger shares.",
         f"SELECT *,\n  {columns}\nFROM {totals}",
@@ -175,7 +159,7 @@ def _role_costs() -> str:
     decode = "FILTER (role = 'decode')"
     apart = "count(*) FILTER (role = 'aggregated') = 0"
     is_priced = "count(*) FILTER (role = '{}' AND cost_usd IS NULL) = 0"
-    return _view(
+    return view(
         "v_deployment_role_costs",
         "deployment: cost by role; null unless its pools are disaggregated.",
         f"""\
@@ -194,7 +178,7 @@ GROUP BY run_id, deployment""",
 
 def _ledger() -> str:
     columns = ", ".join(f"gpu_s_{state}" for state in LEDGER_STATES)
-    return _view(
+    return view(
         "v_ledger",
         "run × pool × ledger state: GPU-seconds, their share of the run's, and their cost.",
         f"""\
@@ -210,115 +194,8 @@ GROUP BY run_id, pool, system, state""",
     )
 
 
-def _roots() -> str:
-    return _view(
-        "v_logical_requests",
-        "Logical request that arrives in the measured interval: its attempts taken together.",
-        """\
-SELECT run_id, root_request_id, any_value(tenant) AS tenant, any_value(weight) AS weight,
-  min(arrival_time_s) AS arrival_time_s, count(*) AS attempts, bool_or(is_good) AS is_good
-FROM fact_requests
-GROUP BY run_id, root_request_id
-HAVING bool_or(is_measured AND attempt = 0)""",
-    )
-
-
-def _attainment(name: str, keys: Sequence[str]) -> str:
-    group = ", ".join(["q.run_id", *(f"q.{key}" for key in keys)])
-    target = ", any_value(t.target_ratio) AS target_ratio" if keys else ""
-    join = (
-        "\nLEFT JOIN dim_tenants t ON t.run_id = q.run_id AND t.tenant = q.tenant" if keys else ""
-    )
-    return _view(
-        name,
-        f"{' × '.join(['run', *keys])}: good over offered logical requests.",
-        f"""\
-SELECT {group}, sum(q.weight) AS offered,
-  coalesce(sum(q.weight) FILTER (q.is_good), 0) AS good,
-  {_ratio("coalesce(sum(q.weight) FILTER (q.is_good), 0)", "sum(q.weight)")}
-    AS attainment_ratio{target}
-FROM v_logical_requests q{join}
-GROUP BY {group}""",
-    )
-
-
-def _attainment_5min() -> str:
-    return _view(
-        "v_tenant_attainment_5min",
-        "run × tenant × 5 minutes of arrival: good over offered logical requests.",
-        f"""\
-SELECT run_id, tenant, floor(arrival_time_s / 300) * 300 AS from_s, sum(weight) AS offered,
-  coalesce(sum(weight) FILTER (is_good), 0) AS good,
-  {_ratio("coalesce(sum(weight) FILTER (is_good), 0)", "sum(weight)")} AS attainment_ratio
-FROM v_logical_requests
-GROUP BY run_id, tenant, from_s""",
-    )
-
-
-def _latency(name: str, keys: Sequence[str]) -> str:
-    group = ", ".join(["run_id", *keys])
-    columns = []
-    for what in ("ttft", "itl", "e2e"):
-        columns.append(f"avg({what}_s * 1000) AS {what}_ms_mean")
-        columns += [
-            f"quantile_cont({what}_s * 1000, {at}) AS {what}_ms_{suffix}"
-            for suffix, at in QUANTILES.items()
-        ]
-    columns += [
-        "1000 / NULLIF(avg(itl_s * 1000), 0) AS interactivity_mean",
-        *(
-            f"1000 / NULLIF(quantile_cont(itl_s * 1000, {at}), 0) AS interactivity_{suffix}"
-            for suffix, at in QUANTILES.items()
-        ),
-    ]
-    listed = ",\n  ".join(columns)
-    return _view(
-        name,
-        f"{' × '.join(['run', *keys])}: latency of completed requests that arrive measured; "
-        "interactivity is 1000 / ITL in ms, tokens/s/user.",
-        f"""\
-SELECT {group}, count(*) AS requests,
-  {listed}
-FROM fact_requests
-WHERE is_measured AND outcome = 'completed'
-GROUP BY {group}""",
-    )
-
-
-def _goodput() -> str:
-    return _view(
-        "v_run_goodput",
-        "run: requests that completed in the measured windows, and good ones, per second.",
-        f"""\
-SELECT t.run_id, sum(t.weight * t.offered) AS offered, sum(t.weight * t.completed) AS completed,
-  sum(t.weight * t.good) AS good,
-  {_ratio("sum(t.weight * t.completed)", "any_value(r.measured_to_s - r.measured_from_s)")}
-    AS requests_per_s,
-  {_ratio("sum(t.weight * t.good)", "any_value(r.measured_to_s - r.measured_from_s)")}
-    AS goodput_requests_per_s
-FROM fact_tenant_intervals t JOIN fact_runs r ON r.run_id = t.run_id
-WHERE t.is_measured
-GROUP BY t.run_id""",
-    )
-
-
-def _outcomes() -> str:
-    return _view(
-        "v_tenant_outcomes",
-        "run × tenant × outcome: attempts that arrive in the measured interval, and how many of "
-        "them have a truncated answer.",
-        """\
-SELECT run_id, tenant, outcome, sum(weight) AS requests,
-  coalesce(sum(weight) FILTER (is_truncated), 0) AS truncated,
-  min(input_tokens) AS shortest_input_tokens
-FROM fact_requests
-WHERE is_measured
-GROUP BY run_id, tenant, outcome""",
-    )
-
-
 def _power() -> str:
-    return _view(
+    return view(
         "v_power_nodes",
         "run × power node: mean and peak power, budget and capped time in the measured interval.",
         """\

@@ -6,19 +6,23 @@ A rule of thumb with its thresholds in the open, in order of precedence:
 2. failures and repairs took at least `NOTICEABLE`;
 3. KV transfer: GPUs stalled on it for at least `NOTICEABLE`;
 4. memory or batch limits: GPUs idled beside waiting work for at least `NOTICEABLE`;
-5. a pool: the one with the highest load factor reaches `FULL`, or the busiest is `SATURATED` busy
+5. time-outs: at least `WASTED` of the GPU time of requests went to answers whose clients gave up;
+6. a pool: the one with the highest load factor reaches `FULL`, or the busiest is `SATURATED` busy
    while requests wait in the queue for at least half of the time to their first token;
-6. a service level: a tenant misses its target while a pool that serves it is `PACED` busy, and half
+7. a service level: a tenant misses its target while a pool that serves it is `PACED` busy, and half
    of what it lacks came too late. The limit that most of its requests miss binds there: such a pool
    would take more, but not in time;
-7. requests were rejected: their length binds, whatever else was free;
-8. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
+8. start-ups: a tenant misses its target, and replicas that start took at least `NOTICEABLE`;
+9. attempts were rejected for their length, turned away or given up, the latter two at least `LOST`
+   of all: what took most of them binds, whatever else was free;
+10. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
    load factor runs small batches: more requests at once would use it better. Where a tenant misses
    its target all the same, no more is said than that no pool was full.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from factory.report.figures import percent
@@ -29,6 +33,8 @@ NOTICEABLE = 0.05
 FULL = 0.8
 SATURATED = 0.9
 PACED = 0.95
+WASTED = 0.2
+LOST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class Binding:
     """What binds.
 
     Attributes:
-        kind: power, failures, transfer, memory, pool, service, length, latency, demand or unknown.
+        kind: power, failures, transfer, memory, timeouts, pool, service, startup, length,
+            admission, latency, demand or unknown.
         clause: ends a sentence, e.g. ``pool decode binds (94% busy)``.
         detail: one plain sentence of evidence.
     """
@@ -48,7 +55,7 @@ class Binding:
 
 _LOSSES = (
     ("capped", "power", "the power budget binds", "It slowed or paused {} of the GPU time."),
-    ("out", "failures", "outages bind", "{} of the GPU time went to starts, repairs and outages."),
+    ("out", "failures", "outages bind", "{} of the GPU time went to repairs and outages."),
     ("stalled", "transfer", "KV transfer binds", "GPUs waited for KV transfers {} of the time."),
     ("blocked", "memory", "memory or batch limits bind",
      "GPUs were idle {} of the time while work waited: KV memory or a batch limit was full."),
@@ -64,7 +71,14 @@ def binding(run: RunView) -> Binding:
         if shares.get(key, 0.0) >= NOTICEABLE:
             share = percent(shares[key])
             return Binding(kind, f"{clause} ({share} of GPU time)", detail.format(share))
-    return _full_pool(run) or _service_level(run) or _length(run) or _demand(run)
+    return (
+        _wasted(run)
+        or _full_pool(run)
+        or _service_level(run)
+        or _startup(run, shares)
+        or _unserved(run)
+        or _demand(run)
+    )
 
 
 def furthest_short(run: RunView) -> list[Tenant]:
@@ -83,6 +97,19 @@ def _busy(pool: Pool) -> float:
 
 def _load(pool: Pool) -> float:
     return pool.load_factor_ratio or 0.0
+
+
+def _wasted(run: RunView) -> Binding | None:
+    """Time-outs, if much of the work was for clients that gave up."""
+    share = percent(run.attempts.wasted_ratio)
+    if run.attempts.wasted_ratio < WASTED:
+        return None
+    return Binding(
+        "timeouts",
+        f"time-outs bind ({share} of the work was for clients that gave up)",
+        f"{share} of the GPU time of requests went to answers whose clients gave up: fewer let in, "
+        "more patience or more GPUs would make good tokens of it.",
+    )
 
 
 def _full_pool(run: RunView) -> Binding | None:
@@ -145,19 +172,53 @@ def _service_level(run: RunView) -> Binding | None:
     return None
 
 
-def _length(run: RunView) -> Binding | None:
-    """The limits of length, if they turned requests away."""
-    offered = sum(tenant.offered for tenant in run.tenants)
-    refused = run.rejections.requests
-    if not refused:
+def _startup(run: RunView, shares: Mapping[str, float]) -> Binding | None:
+    """The time that replicas take to start, if a target was missed meanwhile."""
+    share = shares.get("starting", 0.0)
+    if share < NOTICEABLE or not furthest_short(run):
         return None
-    share = percent(min(1.0, refused / offered)) if offered else "some"
     return Binding(
-        "length",
-        f"limits of length bind ({share} of requests rejected)",
-        "Prompts were rejected that are too long for the model's context or for the KV memory of "
-        "a replica.",
+        "startup",
+        f"start-ups bind ({percent(share)} of GPU time)",
+        f"Replicas were starting for {percent(share)} of the GPU time, serving nothing, while a "
+        "target was missed.",
     )
+
+
+def _unserved(run: RunView) -> Binding | None:
+    """What kept most of the attempts from being served, if no pool did."""
+    attempts = run.attempts
+    many = LOST * attempts.total
+    causes = {
+        "length": attempts.too_long,
+        "admission": attempts.turned_away if attempts.turned_away >= many else 0,
+        "timeouts": attempts.timed_out if attempts.timed_out >= many else 0,
+    }
+    kind = max(causes, key=lambda name: causes[name])
+    if not causes[kind]:
+        return None
+    share = percent(attempts.share(causes[kind]))
+    clause, detail = _UNSERVED[kind]
+    return Binding(kind, clause.format(share, attempts.noun), detail)
+
+
+_UNSERVED = {
+    "length": (
+        "limits of length bind ({} of {}s rejected)",
+        (
+            "Prompts were rejected that are too long for the model's context or for the KV memory "
+            "of a replica."
+        ),
+    ),
+    "admission": (
+        "admission binds ({} of {}s turned away)",
+        "Queue limits, rate limits or early rejection turned them away while no pool was full.",
+    ),
+    "timeouts": (
+        "time-outs bind ({} of {}s given up)",
+        "Clients gave up before they were served, though no pool was full.",
+    ),
+}
 
 
 def _demand(run: RunView) -> Binding:

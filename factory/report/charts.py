@@ -162,9 +162,9 @@ def power_over_time(timeline: Timeline) -> Chart | None:
 
 
 _LATENCIES = (
-    ("ttft", "ttft_ms", "Time to first token", "from arrival, queueing included"),
+    ("ttft", "ttft_ms", "Time to first token", "from the attempt's arrival, queueing included"),
     ("itl", "itl_ms", "Time between tokens", "mean gap of a request after its first token"),
-    ("e2e", "e2e_ms", "End to end", "from arrival to the last token"),
+    ("e2e", "e2e_ms", "End to end", "from the first attempt's arrival to the last token"),
 )
 
 

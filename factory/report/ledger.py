@@ -49,7 +49,7 @@ GROUPS = (
         ("prefill_recomputed",), "▒", "R", "#56b4e9", works=True,
     ),
     Group(
-        "fetch", "fetch cache", "attention over cached prompt tokens, and fetching them",
+        "fetch", "fetch cache", "nothing to run until cached KV comes from a lower tier",
         ("fetch_cached",), "▚", "F", "#cc79a7", works=True,
     ),
     Group(
@@ -70,12 +70,22 @@ GROUPS = (
     ),
     Group("idle", "idle", "nothing to do", ("idle",), "░", ".", "grey62"),
     Group(
-        "out", "out of service", "starting, draining, in repair, tripped or failed",
-        ("starting", "draining", "maintenance", "tripped", "failed"), "▂", "X", "#8c510a",
+        "starting", "starting", "a replica loads its weights and serves nothing yet",
+        ("starting",), "▙", "S", "#d8b365",
     ),
     Group(
-        "unused", "unused", "spare, or in no pool", ("spare", "unassigned"), "·", "_", "grey42"
+        "draining", "draining", "a replica that takes no more requests waits for its last ones",
+        ("draining",), "▜", "v", "#bf9b7a",
     ),
+    Group(
+        "out", "out of service", "in repair, tripped or failed",
+        ("maintenance", "tripped", "failed"), "▂", "X", "#8c510a",
+    ),
+    Group(
+        "spare", "spare", "switched off by autoscaling, and paid for all the same",
+        ("spare",), "▪", "o", "grey54",
+    ),
+    Group("unused", "unused", "in no pool", ("unassigned",), "·", "_", "grey42"),
 )  # fmt: skip
 
 

@@ -37,7 +37,13 @@ def service_lines(run: RunView) -> tuple[Line, ...]:
         Line("Good requests", percent(ratio), f"of {count(offered)} offered met every limit"),
         Line("TTFT", milliseconds(figures.ttft.middle_to_tail), "p50 / p90 / p99 to first token"),
         Line("ITL", milliseconds(figures.itl.middle_to_tail), "the same, between tokens after it"),
-        Line("E2E", milliseconds(figures.e2e.middle_to_tail), "the same, arrival to last token"),
+        Line(
+            "E2E",
+            milliseconds(figures.e2e.middle_to_tail),
+            "the same, first attempt to last token"
+            if run.attempts.retried
+            else "the same, arrival to last token",
+        ),
     )
 
 
@@ -62,6 +68,7 @@ def deep_lines(run: RunView) -> tuple[Line, ...]:
     """What a token really took: six figures."""
     figures = run.figures
     gpus = sum(offer.gpus for offer in run.offers)
+    held = gpus if figures.gpus_provisioned is None else figures.gpus_provisioned
     cost = usd(figures.usd_per_mtok_output_good) if run.is_priced else "not priced"
     if run.is_priced and figures.usd_per_mtok_output_good is None:
         cost = "no good token"
@@ -70,7 +77,13 @@ def deep_lines(run: RunView) -> tuple[Line, ...]:
         Line(
             "Load factor", percent(figures.load_factor_ratio), "of the pools' most efficient pace"
         ),
-        Line("Busy", percent(figures.busy_ratio), "of GPU time in prefill or decode"),
+        Line(
+            "Busy",
+            percent(figures.busy_ratio),
+            "of GPU time in prefill, decode, fetches"
+            if figures.ledger.get("fetch_cached")
+            else "of GPU time in prefill or decode",
+        ),
         Line(
             "Tokens/s/MW",
             quantity(figures.tokens_per_s_per_mw_provisioned),
@@ -81,12 +94,39 @@ def deep_lines(run: RunView) -> tuple[Line, ...]:
             NONE
             if figures.output_tokens_per_s_per_gpu is None
             else significant(figures.output_tokens_per_s_per_gpu),
-            f"output, over all {plural(gpus, 'GPU')}",
+            f"output, over all {plural(gpus, 'GPU')}"
+            if held >= gpus * (1 - 1e-9)
+            else f"output, over {significant(held)} GPUs held (mean)",
         ),
-        Line(
-            "Cache hits", percent(figures.cache_hit_ratio), "of prompt tokens, from prefix caches"
-        ),
+        Line("Cache hits", percent(figures.cache_hit_ratio), _cache_words(run)),
     )
+
+
+def cache_lines(run: RunView) -> tuple[Line, ...]:
+    """Where cached prompt tokens came from, if any came from below GPU memory."""
+    ratios = run.figures.cache
+    if not any(ratios.get(tier) for tier in _TIERS if tier != "gpu"):
+        return ()
+    return tuple(
+        Line(label, percent(ratios.get(tier, 0.0)), meaning)
+        for tier, (label, meaning) in _TIERS.items()
+    )
+
+
+_TIERS = {
+    "gpu": ("Cached on GPUs", "of prompt tokens, found in GPU memory"),
+    "host": ("Host memory", "fetched from it"),
+    "disk": ("Disk", "fetched from it"),
+    "remote": ("Remote", "fetched from a shared store or a peer"),
+}
+
+
+def _cache_words(run: RunView) -> str:
+    ratios = run.figures.cache
+    below = sum(ratio for tier, ratio in ratios.items() if tier != "gpu")
+    if not below:
+        return "of prompt tokens, from prefix caches"
+    return f"of prompts; {percent(min(below, 1.0))} from lower tiers"
 
 
 def what(run: RunView) -> str:
@@ -97,8 +137,14 @@ def what(run: RunView) -> str:
         offered = sum(tenant.offered for tenant in run.tenants)
         parts.append(f"{plural(offered, 'request')} in {duration(run.measured_s)} measured")
     if run.figures.requests is not None:
-        parts.append(f"{count(run.figures.requests)} in the whole run")
+        parts.append(_whole_run(run.figures.requests, run.figures.offered))
     return " · ".join(part for part in parts if part)
+
+
+def _whole_run(attempts: float, offered: float | None) -> str:
+    if offered is None or offered == attempts:
+        return f"{count(attempts)} in the whole run"
+    return f"{count(offered)} in the whole run, in {count(attempts)} attempts"
 
 
 def _price_words(run: RunView, offer: Offer) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from factory.report.outcomes import Attempts, Decision, Happening
+
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
@@ -31,6 +33,7 @@ class Figures:
 
     Attributes:
         requests: requests in the run; attempts, each counted.
+        offered: the same, each request once, however often it was tried.
         completed: of these, completed.
         good: of these, within every service-level limit.
         simulated_s: simulated time, s.
@@ -46,6 +49,8 @@ class Figures:
         busy_ratio: GPU-seconds in working states over those provisioned.
         load_factor_ratio: reference GPU-seconds over those provisioned.
         cache_hit_ratio: cached over all prompt tokens.
+        cache: the same by tier the tokens came from: gpu, host, disk, remote.
+        gpus_provisioned: GPUs paid for, on average.
         mean_gpu_kw: mean power of the GPUs.
         mean_it_kw: mean power at IT.
         mean_facility_kw: mean power of the facility.
@@ -61,6 +66,7 @@ class Figures:
     """
 
     requests: float | None = None
+    offered: float | None = None
     completed: float | None = None
     good: float | None = None
     simulated_s: float | None = None
@@ -76,6 +82,8 @@ class Figures:
     busy_ratio: float | None = None
     load_factor_ratio: float | None = None
     cache_hit_ratio: float | None = None
+    cache: Mapping[str, float] = field(default_factory=dict)
+    gpus_provisioned: float | None = None
     mean_gpu_kw: float | None = None
     mean_it_kw: float | None = None
     mean_facility_kw: float | None = None
@@ -129,12 +137,13 @@ class Pool:
         deployment: deployment it belongs to; empty for GPUs that no pool uses.
         role: prefill, decode, aggregated or unassigned.
         system: system it runs on.
-        replicas: model instances.
-        gpus: GPUs of all replicas.
+        replicas: model instances at the start.
+        gpus: GPUs of as many replicas as it may have.
         layout: parallel layout in words, e.g. ``tp 4 · dp 2``.
         busy_ratio: working share of its GPU-seconds.
         load_factor_ratio: reference share of its GPU-seconds.
         ledger: GPU-seconds by ledger state.
+        gpus_per_replica: GPUs of one; None for GPUs that no pool uses.
     """
 
     name: str
@@ -147,6 +156,7 @@ class Pool:
     busy_ratio: float | None
     load_factor_ratio: float | None
     ledger: Mapping[str, float]
+    gpus_per_replica: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +175,16 @@ class Tenant:
     Attributes:
         name: name of the tenant.
         offered: logical requests, retries counted once.
-        completed: of these, completed.
+        completed: of these, completed, at whichever attempt.
         good: of these, within every limit.
         target: share that has to be good.
         limits: its service level.
         ttft: time to first token, ms.
         itl: time between output tokens, ms.
-        e2e: arrival to last token, ms.
+        e2e: arrival of the first attempt to last token, ms.
         deployment: deployment that serves it; empty when not known.
         late: share of its completed requests beyond each limit: ttft, itl, e2e.
+        attempts: its attempts.
     """
 
     name: str
@@ -187,6 +198,7 @@ class Tenant:
     e2e: Quantiles
     deployment: str = ""
     late: Mapping[str, float] = field(default_factory=dict)
+    attempts: Attempts = field(default_factory=Attempts)
 
     @property
     def attainment_ratio(self) -> float | None:
@@ -225,21 +237,6 @@ class Timeline:
     facility_kw: tuple[float, ...]
     contracted_kw: float | None = None
     budget_kw: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejections:
-    """Requests that were refused, of those that arrived in the measured interval.
-
-    Attributes:
-        requests: how many.
-        shortest_tokens: prompt of the shortest.
-        sessions: sessions of several turns that ended with one.
-    """
-
-    requests: int = 0
-    shortest_tokens: int = 0
-    sessions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +280,9 @@ class RunView:
         mean_queue_ms: mean wait before prefill starts, ms.
         unfinished: requests still in flight when the run ended.
         truncated: measured requests whose answer was cut at a limit of length.
-        rejections: measured requests that were refused.
+        attempts: what became of the attempts that arrived while measured.
+        happenings: events of the whole run by kind.
+        decisions: of autoscaling, in order.
         power: what the facility may draw, and drew at most.
         skipped_rows: malformed rows of the trace that were left out.
         changed_tables: tables that are not as the run wrote them.
@@ -306,7 +305,9 @@ class RunView:
     mean_queue_ms: float | None = None
     unfinished: int = 0
     truncated: int = 0
-    rejections: Rejections = Rejections()
+    attempts: Attempts = field(default_factory=Attempts)
+    happenings: tuple[Happening, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     power: Power = Power()
     skipped_rows: int = 0
     changed_tables: tuple[str, ...] = ()

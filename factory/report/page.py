@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.errors import RunError
+from factory.records.codes import EVENT_MEANINGS
 from factory.report import charts
 from factory.report.figures import (
     NONE,
     count,
+    duration,
     known,
     percent,
     plural,
@@ -20,13 +22,14 @@ from factory.report.figures import (
     usd,
 )
 from factory.report.ledger import grouped
-from factory.report.lines import Line, deep_lines, service_lines, surface_lines, what
+from factory.report.lines import Line, cache_lines, deep_lines, service_lines, surface_lines, what
 from factory.report.model import Pool, RunView
 from factory.report.sentence import answer, cautions, support
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+MOST_DECISIONS = 40
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -47,6 +50,7 @@ def render_page(run: RunView) -> str:
         headline=deep_lines(run)[0],
         deep=deep_lines(run)[1:],
         ledger=charts.ledger_rows(grouped(run.figures.ledger)),
+        given_back=_given_back(run),
         ledger_chart=timeline and charts.ledger_over_time(timeline),
         tokens_chart=timeline and charts.tokens_over_time(timeline),
         power_chart=timeline and charts.power_over_time(timeline),
@@ -55,6 +59,10 @@ def render_page(run: RunView) -> str:
             (pool, charts.ledger_rows(grouped(pool.ledger)), _pool_size(pool)) for pool in run.pools
         ],
         costs=_costs(run),
+        cache=cache_lines(run),
+        happenings=[(event, EVENT_MEANINGS.get(event.kind, "")) for event in run.happenings],
+        decisions=run.decisions[:MOST_DECISIONS],
+        more_decisions=max(0, len(run.decisions) - MOST_DECISIONS),
         energy=_energy(run),
     )
 
@@ -71,7 +79,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, count=count, usd=usd, quantity=quantity)
+    environment.filters.update(
+        percent=percent, count=count, usd=usd, quantity=quantity, duration=duration
+    )
     return environment.get_template("run.html.j2")
 
 
@@ -90,11 +100,24 @@ def write_page(run: RunView, path: Path) -> None:
         raise RunError(f"{path}: cannot write the page: {error.strerror or error}") from error
 
 
+def _given_back(run: RunView) -> str:
+    """How many of the GPUs are not held, on average; empty where all are."""
+    gpus = sum(offer.gpus for offer in run.offers)
+    held = run.figures.gpus_provisioned
+    if held is None or held >= gpus * (1 - 1e-9):
+        return ""
+    return f"{significant(gpus - held)} of {count(gpus)}, on average"
+
+
 def _pool_size(pool: Pool) -> str:
     if not pool.replicas or pool.gpus is None:
         return f"{count(pool.gpus)} GPUs"
-    words = f"{pool.replicas:,} × {pool.gpus // pool.replicas:,} GPUs"
-    return f"{words} ({pool.layout})" if pool.layout else words
+    size = pool.gpus_per_replica or pool.gpus // pool.replicas
+    words = f"{pool.replicas:,} × {plural(size, 'GPU')}"
+    if pool.layout:
+        words += f" ({pool.layout})"
+    most = pool.gpus // size
+    return words if most == pool.replicas else f"{words} at the start, at most {most:,}"
 
 
 def _costs(run: RunView) -> tuple[Line, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factory.report.binding import Binding, binding, furthest_short
+from factory.report.binding import LOST, Binding, binding, furthest_short
 from factory.report.figures import count, duration, percent, plural, power, usd
 from factory.report.model import RunView, Tenant
 
@@ -31,7 +31,8 @@ def cautions(run: RunView) -> tuple[str, ...]:
             f"{plural(run.unfinished, 'request')} had not finished when the run ended; latencies "
             "leave them out."
         )
-    found += [line for line in (_rejected(run), _truncated(run), _overdrawn(run)) if line]
+    found += _unserved(run)
+    found += [line for line in (_truncated(run), _overdrawn(run)) if line]
     ratio = run.figures.load_factor_ratio
     if ratio is not None and ratio > 1:
         found.append(
@@ -58,23 +59,62 @@ def cautions(run: RunView) -> tuple[str, ...]:
 _FEW = 1000
 
 
-def _rejected(run: RunView) -> str:
-    """How many requests were refused, why that can be, and what never came because of it."""
-    refused = run.rejections
-    if not refused.requests:
-        return ""
+def _unserved(run: RunView) -> list[str]:
+    """How many attempts were not served, and why; how many were tried again; what never came."""
+    attempts = run.attempts
+    noun, all_of_them = attempts.noun, plural(attempts.total, attempts.noun)
+    lines = []
+    if attempts.too_long:
+        lines.append(
+            f"{count(attempts.too_long)} of {all_of_them} {_were(attempts.too_long)} rejected for "
+            f"length, the shortest prompt {count(attempts.shortest_tokens)} tokens: a prompt must "
+            "leave room for an answer in the model's context (max_model_len) and fit the KV memory "
+            "of a replica (kv_capacity_tokens)."
+        )
+    if attempts.turned_away:
+        lines.append(
+            f"{count(attempts.turned_away)} of {all_of_them} {_were(attempts.turned_away)} turned "
+            "away by admission or routing: a queue limit, a rate limit, early rejection."
+        )
+    if attempts.timed_out:
+        lines.append(
+            f"{count(attempts.timed_out)} of {all_of_them} timed out: their clients gave up. "
+            f"{percent(attempts.wasted_ratio)} of the GPU time of requests went to them."
+        )
+    if attempts.failed:
+        lines.append(
+            f"{count(attempts.failed)} of {all_of_them} {_were(attempts.failed)} lost with what "
+            "served them."
+        )
+    if attempts.retried:
+        lines.append(
+            f"{percent(attempts.share(attempts.retried))} of the {noun}s were retries "
+            f"({count(attempts.retried)}). A request counts once, however often it is tried: in "
+            f"the end {_never(run)}. E2E counts from the first attempt, TTFT from each."
+        )
+    if attempts.sessions:
+        ended = plural(attempts.sessions, "session")
+        lines.append(
+            f"{ended} ended with a request that was not served: what they would have asked next "
+            "never came."
+        )
+    share = attempts.share(attempts.turned_away + attempts.timed_out + attempts.failed)
+    if share >= LOST:
+        lines.append("Latencies are of completed requests: the others are not in them.")
+    return lines
+
+
+def _never(run: RunView) -> str:
+    """How many requests had no answer, whatever was tried."""
     offered = sum(tenant.offered for tenant in run.tenants)
-    were = "was" if refused.requests == 1 else "were"
-    text = (
-        f"{count(refused.requests)} of {plural(offered, 'request')} {were} rejected, the shortest "
-        f"prompt {count(refused.shortest_tokens)} tokens: a prompt must leave room for an answer "
-        "in the model's context (max_model_len) and fit the KV memory of a replica "
-        "(kv_capacity_tokens)."
-    )
-    if refused.sessions:
-        ended = plural(refused.sessions, "session")
-        text += f" That ended {ended}: what they would have asked next never came."
-    return text
+    left = offered - sum(tenant.completed for tenant in run.tenants)
+    if left <= 0:
+        return "every request had its answer"
+    return f"{count(left)} of {plural(offered, 'request')} had no answer"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _truncated(run: RunView) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.economics import summarize_pools, summarize_windows
+from factory.economics.cache import LOWER_TIERS
 from factory.records.codes import LEDGER_STATES
 from factory.records.columns import Text
 from factory.records.parquet import read_columns
 from factory.records.reader import Columns, RunReader
 from factory.records.schema import SCHEMA
+from factory.report.attempts import REQUEST_COLUMNS, AttemptBooks, events
 from factory.report.figures import known
 from factory.report.model import (
     Figures,
@@ -23,7 +25,6 @@ from factory.report.model import (
     Pool,
     Power,
     Quantiles,
-    Rejections,
     RunView,
     Tenant,
     Timeline,
@@ -31,6 +32,7 @@ from factory.report.model import (
 from factory.scenario import catalog
 from factory.statistics.quantiles import quantiles
 
+TIERS = ("gpu", *LOWER_TIERS)
 _LATENCIES = ("ttft_s", "itl_s", "e2e_s")
 
 
@@ -60,13 +62,12 @@ def load_view(
         for row in _rows(reader, "dim_prices")
         if row["pricing_id"] == run["pricing_id"]
     }
-    requests = reader.read(
-        "fact_requests",
-        ("weight", "tenant", "outcome", "is_truncated", "is_measured", "queue_s", *_LATENCIES),
-    )
+    requests = reader.read("fact_requests", REQUEST_COLUMNS)
     pools = _rows(reader, "dim_pools")
     power = _power(reader, run)
     cut = requests.flag("is_truncated") & requests.flag("is_measured")
+    books = AttemptBooks(reader, requests)
+    happenings, decisions = events(reader)
     return RunView(
         name=str(run["scenario"]),
         description=parameters.get("description", ""),
@@ -75,7 +76,9 @@ def load_view(
         offers=_offers(pools, prices),
         models=tuple(dict.fromkeys(row["model"] for row in _rows(reader, "dim_deployments"))),
         pools=_pools(pools, summarize_pools(run_dir)),
-        tenants=_tenants(_rows(reader, "dim_tenants"), requests, summary.get("attainment") or {}),
+        tenants=_tenants(
+            _rows(reader, "dim_tenants"), requests, books, summary.get("attainment") or {}
+        ),
         timeline=_timeline(run_dir, power),
         measured_s=run["measured_to_s"] - run["measured_from_s"],
         warmup_s=run["measured_from_s"],
@@ -84,7 +87,9 @@ def load_view(
         mean_queue_ms=_mean_queue_ms(requests),
         unfinished=int((requests.is_equal("outcome", "in_flight")).sum()),
         truncated=round(float(requests.number("weight")[cut].sum())),
-        rejections=_rejections(reader, requests),
+        attempts=books.of(np.ones(requests.rows, np.bool_)),
+        happenings=happenings,
+        decisions=decisions,
         power=power,
         skipped_rows=int(known(summary.get("skipped_rows")) or 0),
         changed_tables=tuple(changed_tables),
@@ -109,6 +114,7 @@ def figures_of(summary: Mapping[str, Any]) -> Figures:
     shares = {state: known(value) or 0.0 for state, value in part("ledger").items()}
     return Figures(
         requests=known(summary.get("requests")),
+        offered=known(summary.get("offered")),
         completed=known(summary.get("completed")),
         good=known(summary.get("good")),
         simulated_s=known(summary.get("simulated_s")),
@@ -124,6 +130,8 @@ def figures_of(summary: Mapping[str, Any]) -> Figures:
         busy_ratio=known(summary.get("busy_ratio")),
         load_factor_ratio=known(summary.get("load_factor_ratio")),
         cache_hit_ratio=known(summary.get("cache_hit_ratio")),
+        cache={tier: known(part("cache").get(f"{tier}_hit_ratio")) or 0.0 for tier in TIERS},
+        gpus_provisioned=known(summary.get("gpus_provisioned")),
         mean_gpu_kw=known(power.get("mean_gpu_kw")),
         mean_it_kw=known(power.get("mean_it_kw")),
         mean_facility_kw=known(power.get("mean_facility_kw")),
@@ -198,6 +206,7 @@ def _pools(
                 busy_ratio=known(figures.get("busy_ratio")),
                 load_factor_ratio=known(figures.get("load_factor_ratio")),
                 ledger={s: known(figures.get(f"gpu_s_{s}")) or 0.0 for s in LEDGER_STATES},
+                gpus_per_replica=int(row["gpus_per_replica"]) if row["gpus_per_replica"] else None,
             )
         )
     return tuple(pool for pool in found if pool.gpus)
@@ -210,7 +219,10 @@ def _layout(row: Mapping[str, Any]) -> str:
 
 
 def _tenants(
-    rows: list[dict[str, Any]], requests: Columns, attainment: Mapping[str, Mapping[str, Any]]
+    rows: list[dict[str, Any]],
+    requests: Columns,
+    books: AttemptBooks,
+    attainment: Mapping[str, Mapping[str, Any]],
 ) -> tuple[Tenant, ...]:
     completed = requests.flag("is_measured") & requests.is_equal("outcome", "completed")
     found = []
@@ -223,7 +235,7 @@ def _tenants(
             Tenant(
                 row["tenant"],
                 int(met.get("offered") or 0),
-                round(float(requests.number("weight")[mine].sum())),
+                int(met.get("completed") or 0),
                 int(met.get("good") or 0),
                 row["target_ratio"],
                 Limits(*(None if limit is None else limit * 1e3 for limit in limits.values())),
@@ -236,6 +248,7 @@ def _tenants(
                     for name, limit in limits.items()
                     if limit is not None and mine.any()
                 },
+                books.of(requests.is_equal("tenant", row["tenant"])),
             )
         )
     return tuple(found)
@@ -254,23 +267,6 @@ def _mean_queue_ms(requests: Columns) -> float | None:
     queue_s = requests.number("queue_s")[requests.flag("is_measured")]
     queue_s = queue_s[~np.isnan(queue_s)]
     return float(queue_s.mean()) * 1e3 if queue_s.size else None
-
-
-def _rejections(reader: RunReader, requests: Columns) -> Rejections:
-    """Requests refused while measured; a session of several turns ends with one."""
-    refused = requests.is_equal("outcome", "rejected") & requests.flag("is_measured")
-    if not refused.any():
-        return Rejections()
-    more = reader.read("fact_requests", ("session_id", "turn", "input_tokens"))
-    tenant = requests.text("tenant").codes
-    talks = np.isin(tenant, np.unique(tenant[more.number("turn") > 0]))
-    _, first = np.unique(more.text("session_id").codes[refused & talks], return_index=True)
-    weight = requests.number("weight")
-    return Rejections(
-        round(float(weight[refused].sum())),
-        int(more.number("input_tokens")[refused].min()),
-        round(float(weight[refused & talks][first].sum())),
-    )
 
 
 def _power(reader: RunReader, run: Mapping[str, Any]) -> Power:

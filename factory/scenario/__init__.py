@@ -15,12 +15,10 @@ from factory.scenario.demand import (
 from factory.scenario.deployment import (
     Deployment,
     Engine,
-    KvTransfer,
     Parallel,
     Pool,
     Precision,
     Reference,
-    Router,
     Speculation,
     StepModel,
 )
@@ -31,6 +29,7 @@ from factory.scenario.models import catalog_of
 from factory.scenario.overlays import read_overlays
 from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resolved
 from factory.scenario.resources import shipped
+from factory.scenario.routing import Router
 from factory.scenario.schema import Cells, Prices, Run, Scenario
 from factory.scenario.specs import (
     Catalog,
@@ -40,6 +39,7 @@ from factory.scenario.specs import (
     Provenance,
     SystemSpec,
 )
+from factory.scenario.transfer import KvTransfer
 
 __all__ = [
     "Catalog",

@@ -67,7 +67,7 @@ def _load_problems(path: str, load: Load) -> Iterator[Problem]:
         message = "must give exactly one of rate and concurrency"
         yield Problem(path, message, "neither" if load.rate is None else "both")
     given = load.model_fields_set
-    if load.rate is None and load.concurrency is not None and "arrival" in given:
+    if load.rate is None and load.concurrency is not None and load.arrival != "poisson":
         message = "goes with rate; a closed loop has no arrival process"
         yield Problem(f"{path}.arrival", message)
     if "cv" in given and load.arrival != "gamma" and load.cv != 1.0:

@@ -145,6 +145,9 @@ def _engine_problems(path: str, pool: Pool, speculation: Speculation | None) -> 
             takes = f"{rows} tokens, its own and its drafts,"
         message = f"must be <= {allowed}: each decoding sequence takes {takes} of a step"
         yield Problem(f"{path}.engine.max_num_seqs", message, engine.max_num_seqs)
+    if engine.sliding_kv_ratio is not None and not engine.hybrid_kv_cache:
+        message = "needs hybrid_kv_cache: true, or sliding layers keep what full ones do"
+        yield Problem(f"{path}.engine.sliding_kv_ratio", message, engine.sliding_kv_ratio)
 
 
 def _step_model_problems(path: str, step_model: StepModel) -> Iterator[Problem]:
@@ -190,11 +193,14 @@ def _space_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
                 continue
             if pool.gpus > free:
                 message = (
-                    f"takes {pool.gpus} GPUs ({pool.replicas} x {pool.gpus_per_replica}), "
+                    f"takes {pool.gpus} GPUs ({pool.most_replicas} x {pool.gpus_per_replica}), "
                     f"racks {group.name} have {free} of {total} left"
                 )
                 allowed = f"at most {free // pool.gpus_per_replica}"
-                yield Problem(f"{path}.replicas", message, pool.replicas, allowed)
+                field = "replicas"
+                if pool.most_replicas > pool.replicas:
+                    field = "autoscaling.max_replicas"
+                yield Problem(f"{path}.{field}", message, pool.most_replicas, allowed)
             free = max(free - pool.gpus, 0)
 
 

@@ -9,6 +9,7 @@ from factory.errors import Problem
 from factory.scenario.catalog import catalog as shipped
 from factory.scenario.changes import change_problems
 from factory.scenario.check_demand import demand_problems
+from factory.scenario.check_policies import policy_problems
 from factory.scenario.check_serving import serving_problems
 from factory.scenario.check_site import site_problems
 from factory.scenario.models import model_problems
@@ -24,3 +25,4 @@ def problems_of(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     yield from site_problems(scenario, catalog)
     yield from serving_problems(scenario, catalog)
     yield from demand_problems(scenario)
+    yield from policy_problems(scenario, catalog)

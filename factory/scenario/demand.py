@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from factory.scenario.admission import Retry, Timeouts
 from factory.scenario.base import (
     Count,
     Flag,
@@ -88,6 +89,15 @@ class Tenant(Part):
     )
     output_tokens: Length | None = Field(
         default=None, description="Output tokens of a request, with a load."
+    )
+    max_tokens: Count | None = Field(
+        default=None,
+        description="Output tokens that its clients allow, as schedulers see it; answers end "
+        "there. By default each request states its own answer's length, as load generators do.",
+    )
+    timeouts: Timeouts = Field(default=Timeouts(), description="When its clients give up.")
+    retry: Retry | None = Field(
+        default=None, description="How its clients try again; by default they do not."
     )
     shared_prefix: SharedPrefix = Field(
         default=SharedPrefix(), description="Tokens shared between sessions."

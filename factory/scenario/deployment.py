@@ -6,19 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from factory.scenario.admission import Admission
+from factory.scenario.autoscaling import Autoscaling
 from factory.scenario.base import (
     Count,
     Flag,
     Name,
     NonNegative,
     Part,
-    Positive,
     Ratio,
     Share,
     Text,
 )
+from factory.scenario.kv_cache import KvCache
+from factory.scenario.routing import DecodeRouter, Router
+from factory.scenario.scheduling import Scheduler
+from factory.scenario.transfer import ConditionalDisaggregation, KvTransfer
 
-RouterPolicy = Literal["random", "round_robin", "least_loaded", "kv_aware"]
 Role = Literal["prefill", "decode", "aggregated"]
 
 
@@ -29,35 +33,6 @@ class Precision(Part):
         default="fp8", description="Format of the weights and of the matrix products."
     )
     kv_cache: Literal["fp16", "fp8"] = Field(default="fp8", description="Format of the KV cache.")
-
-
-class Router(Part):
-    """How a request finds its replica."""
-
-    policy: RouterPolicy = Field(default="kv_aware", description="Rule that picks the replica.")
-    overlap_weight: NonNegative = Field(
-        default=1.0, description="kv_aware: weight of the cached prefix against the load."
-    )
-    load_weight: NonNegative = Field(
-        default=1.0, description="kv_aware: weight of the waiting and running work."
-    )
-
-
-class DecodeRouter(Router):
-    """How a prefilled request finds its decode replica."""
-
-    policy: RouterPolicy = Field(default="least_loaded", description="Rule that picks the replica.")
-
-
-class KvTransfer(Part):
-    """The path that KV takes from prefill to decode."""
-
-    bandwidth_gb_s: Positive | None = Field(
-        default=None,
-        description="GB/s per GPU of the sender; by default NVLink inside an NVLink domain and the "
-        "scale-out network between domains.",
-    )
-    latency_ms: NonNegative = Field(default=0.1, description="Fixed latency of a transfer, ms.")
 
 
 class Parallel(Part):
@@ -148,6 +123,18 @@ class Engine(Part):
     kv_capacity_tokens: Count | None = Field(
         default=None, description="KV cache, tokens per rank; by default what memory leaves."
     )
+    hybrid_kv_cache: Flag = Field(
+        default=True,
+        description="Sliding-window layers keep the KV of their window alone, in models that have "
+        "full layers too; without it they keep that of the whole context.",
+    )
+    sliding_kv_ratio: Ratio | None = Field(
+        default=None,
+        description="Tokens that sliding-window layers have room for, over those of full layers, "
+        "in an engine that splits its KV cache at a fixed ratio (SGLang: 0.8); by default what "
+        "running sequences need.",
+    )
+    scheduler: Scheduler = Field(default=Scheduler(), description="How it fills its steps.")
 
 
 class Pool(Part):
@@ -161,6 +148,12 @@ class Pool(Part):
     clock_ratio: Ratio = Field(default=1.0, description="GPU clock over its highest.")
     reference: Reference = Field(default=Reference(), description="Efficient operating point.")
     engine: Engine = Field(default=Engine(), description="Limits of the serving engine.")
+    kv_cache: KvCache = Field(
+        default=KvCache(), description="What of its KV is kept for later prompts, and where."
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="How the number of replicas follows the load; by default fixed."
+    )
 
     @property
     def gpus_per_replica(self) -> int:
@@ -168,9 +161,15 @@ class Pool(Part):
         return self.parallel.gpus_per_replica
 
     @property
+    def most_replicas(self) -> int:
+        """Replicas that there is room for."""
+        scaling = self.autoscaling
+        return self.replicas if scaling is None else max(self.replicas, scaling.max_replicas)
+
+    @property
     def gpus(self) -> int:
-        """GPUs of the pool."""
-        return self.replicas * self.gpus_per_replica
+        """GPUs that the pool takes, those of replicas that are not up yet included."""
+        return self.most_replicas * self.gpus_per_replica
 
 
 def _listed(value: Any) -> Any:
@@ -211,8 +210,15 @@ class Deployment(Part):
         default=DecodeRouter(), description="From prefill to the decode replica."
     )
     kv_transfer: KvTransfer = Field(default=KvTransfer(), description="From prefill to decode.")
+    conditional_disaggregation: ConditionalDisaggregation | None = Field(
+        default=None,
+        description="Which prompts the decode pool prefills itself; by default none.",
+    )
     speculation: Speculation | None = Field(
         default=None, description="Drafts verified by each decode step; by default none."
+    )
+    admission: Admission = Field(
+        default=Admission(), description="Who enters, and what happens at the limits."
     )
     block_size: Count | None = Field(
         default=None, description="Tokens of a KV block; by default the trace's, else 64."

@@ -1,70 +1,42 @@
 """A deployment: one model served by its pools, from a request's arrival to its row in the table.
 
-arrive → router → rank.enqueue … prefilled → (decode router → reserve → transfer →) join … finished
-→ row
+arrive → door → front end → router → rank.enqueue … prefilled → (decode router → reserve → transfer
+→) join … finished → row. From anywhere on this way `abort` takes a request out.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from math import isnan
-from typing import Any
+from math import inf, isnan, nan
 
-from factory.facility import Windows
-from factory.records.codes import COMPLETED, IN_FLIGHT, REJECTED
+from factory.kernel import Timer
+from factory.records.codes import COMPLETED, FAILED, IN_FLIGHT, REJECTED, TIMED_OUT
 from factory.serving.acceptance import Acceptance
-from factory.serving.front_end import FrontEnd, step_s
-from factory.serving.meter import (
-    CACHED,
-    FINISHED,
-    GOOD,
-    OFFERED,
-    OUTPUT,
-    OUTPUT_GOOD,
-    REFUSED,
-    TENANT_INPUT,
-    TENANT_OUTPUT,
-    TENANT_OUTPUT_GOOD,
-)
+from factory.serving.accounts import Accounts
+from factory.serving.admission import ADMIT, AdmissionControl
+from factory.serving.admission import REJECT as TURN_AWAY
+from factory.serving.conditional import stays_local
+from factory.serving.deadlines import END, FIRST_TOKEN, Deadlines
+from factory.serving.fleet import Fleet, held_by
+from factory.serving.front_end import FrontEnd
+from factory.serving.handover import Handover
+from factory.serving.meter import CACHED
+from factory.serving.pool_side import PoolSide
 from factory.serving.rank import Rank
 from factory.serving.replica import Replica
-from factory.serving.router import Router
-from factory.serving.sequence import Sequence
-from factory.serving.slots import Slots
-from factory.serving.transfer import Fabric, Link
+from factory.serving.sequence import (
+    STAGE_GONE,
+    STAGE_HANDING,
+    STAGE_HELD,
+    STAGE_MOVING,
+    STAGE_RESERVING,
+    STAGE_WAITING,
+    Sequence,
+)
+from factory.serving.terms import Client, Terms
 from factory.workload import Request
-
-Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLevel:
-    """Limits of a tenant, seconds; infinite where there is none."""
-
-    ttft_s: float
-    itl_s: float
-    e2e_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSide:
-    """One pool as its deployment sees it.
-
-    Attributes:
-        ranks: The rank of each slot.
-        slots: The columns that its router reads.
-        router: Chooses a slot.
-        windows: Sums of the pool.
-        links: Link of each replica towards the other pool, by run-unique number.
-    """
-
-    ranks: Seq[Rank]
-    slots: Slots
-    router: Router
-    windows: Windows
-    links: dict[int, Link]
 
 
 class Deployment:
@@ -73,145 +45,262 @@ class Deployment:
     Args:
         entry: The pool that prefills.
         decode: The pool that decodes, if it is another one.
-        prompt_limit: Prompt tokens that the entry pool can hold.
-        model_len: Prompt and output tokens that a sequence may have.
-        kv_bytes_per_token: KV of one token over all layers and GPUs of a replica, bytes.
-        levels: Service level of each tenant of the run.
-        priorities: Priority of each tenant of the run; higher goes first.
-        tenants: Sums of each tenant of the run.
-        write: Takes a finished row of `fact_requests`.
+        terms: What holds for every request.
+        clients: What is known of each tenant of the run.
+        accounts: Its books.
         left: Called as ``(request, now_s, outcome)`` when a request leaves.
         acceptance: How many decode steps answers take, if steps verify drafts.
-        handover_steps: Steps of a decode replica that a sequence waits for after its KV came.
+        handover: What lies between the pools, where they are two.
+
+    Attributes:
+        front_end: What lies before the router, if that takes time.
+        door: Who may enter, if not everybody.
+        opener: Calls `wake` for those whom the door holds.
+        deadlines: Time-outs, if clients have any.
+        fleets: The pools that are scaled.
+        expects: Whether requests may come that are not inside.
+        predicted_ttft_s: Seconds until a prompt of so many tokens would have its first token.
+        inside: Requests that have arrived and not left.
     """
 
     __slots__ = (
         "_acceptance",
+        "_clients",
         "_decode",
-        "_edge_s",
         "_entry",
-        "_handover_steps",
-        "_kv_bytes",
+        "_handover",
         "_left",
-        "_levels",
-        "_model_len",
-        "_pool_row",
-        "_priorities",
-        "_prompt_limit",
-        "_tenant_rows",
-        "_tenants",
-        "_write",
-        "completed",
-        "fabric",
+        "_pending",
+        "_terms",
+        "accounts",
+        "deadlines",
+        "door",
+        "expects",
+        "fleets",
         "front_end",
         "inside",
+        "opener",
+        "predicted_ttft_s",
     )
 
     def __init__(
         self,
         entry: PoolSide,
         decode: PoolSide | None,
-        prompt_limit: int,
-        model_len: int,
-        kv_bytes_per_token: float,
-        levels: Seq[ServiceLevel],
-        priorities: Seq[int],
-        tenants: Seq[Windows],
-        write: Callable[[Row], None],
+        terms: Terms,
+        clients: Seq[Client],
+        accounts: Accounts,
         left: Callable[[Request, float, int], None],
         acceptance: Acceptance | None = None,
-        handover_steps: float = 0.0,
+        handover: Handover | None = None,
     ) -> None:
+        self._handover = handover
+        if handover is not None:
+            handover.enter = self._prefill
+            handover.refuse = self._refused
+            handover.lacking = self._lacking
+            handover.freed = self._look_at
         self._acceptance = acceptance
         self._entry = entry
         self._decode = decode
-        self._prompt_limit = prompt_limit
-        self._model_len = model_len
-        self._kv_bytes = kv_bytes_per_token
-        self._levels = levels
-        self._priorities = priorities
-        self._tenants = tenants
-        self._write = write
+        self._terms = terms
+        self._clients = clients
         self._left = left
-        self._handover_steps = handover_steps
-        self.fabric: Fabric | None = None
+        # Requests for which no replica is up.
+        self._pending: deque[Sequence] = deque()
+        self.accounts = accounts
         self.front_end: FrontEnd | None = None
+        self.door: AdmissionControl | None = None
+        self.opener: Timer | None = None
+        self.deadlines: Deadlines | None = None
+        self.predicted_ttft_s: Callable[[int], float]
+        self.fleets: list[Fleet] = []
+        self.expects: Callable[[], bool] = bool
         self.inside: dict[Sequence, None] = {}
-        self.completed = 0
-        self._edge_s = 0.0
-        self._turn(0.0)
 
-    def _turn(self, now_s: float) -> None:
-        """Finds the rows of the window that holds ``now_s``."""
-        windows = (self._decode or self._entry).windows
-        index = windows.index(now_s)
-        self._pool_row = windows.row(index)
-        self._tenant_rows = [tenant.row(index) for tenant in self._tenants]
-        self._edge_s = (index + 1) * windows.window_s
+    @property
+    def completed(self) -> int:
+        """Requests completed so far."""
+        return self.accounts.completed
 
-    # -- a request's way -----------------------------------------------------------------------
+    @property
+    def longest_prompt_tokens(self) -> int:
+        """Prompts above this are rejected, tokens: an answer needs one token of the context."""
+        return min(self._terms.prompt_limit, self._terms.model_len - 1)
+
+    # -- the way in ----------------------------------------------------------------------------
 
     def arrive(self, request: Request, now_s: float) -> Replica | None:
         """Takes a request; returns the replica to poke, if any."""
-        if now_s >= self._edge_s:
-            self._turn(now_s)
-        row = self._tenant_rows[request.tenant]
-        row[OFFERED] += 1
-        row[TENANT_INPUT] += request.input_tokens
-        limit = self._model_len - request.input_tokens
-        if limit > request.output_tokens:
-            limit = request.output_tokens
-        sequence = Sequence(request, limit, self._priorities[request.tenant])
-        if limit < 1 or request.input_tokens > self._prompt_limit:
-            row[REFUSED] += 1
-            self._record(sequence, REJECTED, now_s)
-            self._left(request, now_s, REJECTED)
+        self.accounts.arrived(request, now_s)
+        terms = self._terms
+        client = self._clients[request.tenant]
+        room = terms.model_len - request.input_tokens
+        declared = min(request.max_tokens or request.output_tokens, room)
+        limit = min(request.output_tokens, declared)
+        sequence = Sequence(request, limit, client.priority, declared)
+        if limit < 1 or request.input_tokens > terms.prompt_limit:
+            self._turn_away(sequence, now_s)
             return None
         if self._acceptance is not None and limit > 1:
             sequence.steps = self._acceptance.steps(request.index, limit - 1)
         self.inside[sequence] = None
+        for fleet in self.fleets:
+            fleet.came(request.input_tokens, now_s)
+        door = self.door
+        if door is not None:
+            waiting = self._entry.slots.queued
+            predicted_s = self.predicted_ttft_s(request.input_tokens) if door.predicts else 0.0
+            answer = door.decide(request.tenant, request.input_tokens, now_s, waiting, predicted_s)
+            if answer == TURN_AWAY:
+                del self.inside[sequence]
+                self._turn_away(sequence, now_s)
+                return None
+            sequence.is_counted = answer == ADMIT
+        if self.deadlines is not None:
+            if client.ttft_timeout_s < inf:
+                self.deadlines.watch(sequence, now_s + client.ttft_timeout_s, FIRST_TOKEN)
+            if client.timeout_s < inf:
+                self.deadlines.watch(sequence, now_s + client.timeout_s, END)
+        if door is not None and not sequence.is_counted:
+            door.hold(sequence)
+            return None
         if self.front_end is not None:
             self.front_end.hold(sequence, now_s)
             return None
-        return self.enter(sequence)
+        return self.enter(sequence, now_s)
 
-    def enter(self, sequence: Sequence) -> Replica | None:
+    def _refused(self, sequence: Sequence, now_s: float) -> None:
+        """The decode router turns a request away."""
+        self._out(sequence, REJECTED, now_s)
+
+    def _turn_away(self, sequence: Sequence, now_s: float) -> None:
+        sequence.stage = STAGE_GONE
+        self.accounts.unserved(sequence.request, REJECTED, now_s)
+        self.accounts.record(sequence, REJECTED, now_s, self._decode is not None)
+        self._left(sequence.request, now_s, REJECTED)
+
+    def _pass(self, sequence: Sequence, now_s: float) -> Replica | None:
+        """Lets a request through the door."""
+        if self.front_end is not None:
+            self.front_end.hold(sequence, now_s)
+            return None
+        return self.enter(sequence, now_s)
+
+    def enter(self, sequence: Sequence, now_s: float) -> Replica | None:
         """Routes a request to the pool that prefills; returns the replica to poke, if any."""
-        request = sequence.request
+        if sequence.stage == STAGE_GONE:
+            return None
+        if self._terms.local is not None and sequence.target is None:
+            rank = self._local(sequence, now_s)
+            if rank is not None:
+                return _queued(rank, sequence, now_s)
+        if self._terms.is_early and sequence.target is None and sequence.limit > 1:
+            assert self._handover is not None
+            self._handover.reserve(sequence, now_s)
+            return None
+        return self._prefill(sequence, now_s)
+
+    def _prefill(self, sequence: Sequence, now_s: float) -> Replica | None:
+        """Sends a request to the pool that prefills; returns the replica to poke, if any."""
         entry = self._entry
-        ranks = entry.ranks
-        if len(ranks) == 1:
-            rank = ranks[0]
-        else:
-            rank = ranks[entry.router.choose(request.input_tokens, request.blocks, entry.slots)]
-        replica = rank.replica
-        if rank.enqueue(sequence) or replica.leap is None:
-            return replica
-        return None
+        sequence.stage = STAGE_HELD
+        if not entry.slots.live:
+            self._pending.append(sequence)
+            self._lacking(now_s)
+            return None
+        rank = entry.choose(sequence, now_s)
+        if rank is None:
+            self._out(sequence, REJECTED, now_s)
+            return None
+        return _queued(rank, sequence, now_s)
+
+    def _lacking(self, now_s: float) -> None:
+        """A request finds no replica up that it needs."""
+        for fleet in self.fleets:
+            fleet.waits(now_s)
+
+    def _local(self, sequence: Sequence, now_s: float) -> Rank | None:
+        """The rank that decodes a request, if it is to prefill it too."""
+        decode = self._decode
+        assert decode is not None
+        assert self._terms.local is not None
+        if not decode.slots.live:
+            return None
+        rank = decode.choose(sequence, now_s)
+        if rank is None:
+            return None
+        request = sequence.request
+        hit = rank.cache.match(request.blocks) * rank.limits.block_size if request.blocks else 0
+        uncached = max(request.input_tokens - hit, 0)
+        queued = self._entry.slots.queued
+        if not stays_local(uncached, request.input_tokens, queued, self._terms.local):
+            return None
+        sequence.decode_rank = rank
+        return rank
+
+    def wake(self, now_s: float) -> None:
+        """Replicas have come up, or somebody left: lets in who waits for that."""
+        woken: dict[Replica, None] = {}
+        pending = self._pending
+        while pending and self._entry.slots.live:
+            sequence = pending.popleft()
+            if sequence.stage != STAGE_GONE:
+                replica = self._prefill(sequence, now_s)
+                if replica is not None:
+                    woken[replica] = None
+        if self._handover is not None:
+            self._handover.grown(now_s)
+        door = self.door
+        while door is not None:
+            released = door.release(self._entry.slots.queued)
+            if released is None:
+                break
+            released.is_counted = True
+            replica = self._pass(released, now_s)
+            if replica is not None:
+                woken[replica] = None
+        for replica in woken:
+            replica.poke(now_s)
+
+    # -- from prefill to decode ----------------------------------------------------------------
 
     def prefilled(self, sequence: Sequence, now_s: float) -> None:
-        """The prompt is computed, and with it the next token (see `replica.Owner`)."""
+        """The prompt is computed, and with it the next token (see `owner.Owner`)."""
         rank = sequence.decode_rank or sequence.prefill_rank
         assert rank is not None
         first = isnan(sequence.prefill_end_s)
-        decode = self._decode
         if first:
             sequence.prefill_end_s = now_s
             cached = sequence.request.input_tokens - sequence.computed_tokens
             sequence.first_cached = cached
             if cached:
                 rank.replica.meter.add(CACHED, cached)
-        if decode is None or sequence.decode_rank is not None or sequence.limit == 1:
+        if self._handover is None or sequence.decode_rank is not None or sequence.limit == 1:
             self._token(sequence, rank, now_s, first)
             return
-        rank.admitted.pop(sequence, None)
-        rank.outgoing += 1
-        target = decode.ranks[decode.router.choose(sequence.request.input_tokens, (), decode.slots)]
-        target.expect(sequence)
-        target.queue(sequence)
-        if target.unreserved[0] is sequence:
-            self.room(target, now_s)
-        target.replica.reconsider(now_s)
+        if sequence.doomed < 0:
+            self._handover.prefilled(sequence, rank, now_s)
+
+    def emptied(self, now_s: float) -> None:
+        """Nobody waits any more where prompts are computed (see `owner.Owner`)."""
+        if self.door is not None and self.door.held and self.opener is not None:
+            self.opener.set(now_s)
+
+    def begun(self, sequence: Sequence, rank: Rank, now_s: float) -> None:  # noqa: ARG002
+        """The next step is the first of a prompt (see `owner.Owner`)."""
+        if self._handover is not None:
+            self._handover.begun(sequence, now_s)
+
+    def room(self, rank: Rank, now_s: float) -> None:
+        """A rank for which sequences wait has been through a boundary (see `owner.Owner`)."""
+        if self._handover is not None:
+            self._handover.room(rank, now_s)
+
+    def arrived(self, sequence: Sequence, now_s: float) -> None:
+        """The KV of a sequence is where it decodes."""
+        if self._handover is not None:
+            self._handover.arrived(sequence, now_s)
 
     def _token(self, sequence: Sequence, rank: Rank, now_s: float, first: bool) -> None:
         """A prefill gave a token where the sequence goes on."""
@@ -224,83 +313,135 @@ class Deployment:
         else:
             rank.join(sequence)
 
-    def _send(self, sequence: Sequence, target: Rank, now_s: float) -> bool:
-        if not target.reserve(sequence, now_s):
-            return False
-        source = sequence.prefill_rank
-        decode = self._decode
-        assert source is not None
-        assert decode is not None
-        assert self.fabric is not None
-        sequence.transfer_start_s = now_s
-        sequence.transfer_bytes = size = sequence.request.input_tokens * self._kv_bytes
-        self.fabric.send(
-            sequence,
-            self._entry.links[source.replica.name],
-            decode.links[target.replica.name],
-            size,
-            now_s,
-            self._handover_steps * step_s(target.replica),
-        )
-        return True
+    def _look_at(self, replica: Replica, now_s: float) -> None:
+        if replica.is_drained:
+            self.rested(replica, now_s)
 
-    def arrived(self, sequence: Sequence, now_s: float) -> None:
-        """The KV of a sequence is with its decode replica: the client gets its first token."""
-        source = sequence.prefill_rank
-        target = sequence.decode_rank
-        assert source is not None
-        assert target is not None
-        sequence.transfer_s = now_s - sequence.transfer_start_s
-        sequence.first_token_s = now_s
-        sequence.generated = 1
-        if now_s >= self._edge_s:
-            self._turn(now_s)
-        self._pool_row[OUTPUT] += 1
-        self._tenant_rows[sequence.request.tenant][TENANT_OUTPUT] += 1
-        source.handed_over(sequence)
-        sequence.hit = 0
-        target.incoming -= 1
-        target.ready.append(sequence)
-        target.replica.poke(now_s)
-        if source.waiting:
-            source.replica.poke(now_s)
+    def rested(self, replica: Replica, now_s: float) -> None:
+        """A draining replica has nothing left to do (see `owner.Owner`)."""
+        for fleet in self.fleets:
+            if fleet.owns(replica):
+                fleet.rested(replica, now_s)
+
+    def unplaced(self) -> int:
+        """Requests that wait because no replica is up."""
+        prefilled = 0 if self._handover is None else len(self._handover.pending)
+        return len(self._pending) + prefilled
+
+    def lose(self, replica: Replica, now_s: float) -> None:
+        """A replica is given up with what it still has."""
+        for sequence in held_by(replica, list(self.inside)):
+            self.abort(sequence, FAILED, now_s)
+
+    def grown(self, now_s: float) -> None:
+        """More replicas serve."""
+        if self.door is not None:
+            self.size_door(self.door)
+        self.wake(now_s)
+
+    def size_door(self, door: AdmissionControl) -> None:
+        """Tells the door what the replicas that are up hold."""
+        entry, last = self._entry, self._decode or self._entry
+        replicas = {entry.ranks[slot].replica.name for slot in entry.slots.live}
+        live = last.slots.live
+        sequences = sum(last.ranks[slot].limits.sequences for slot in live)
+        door.resize(len(replicas), sequences, float(last.slots.capacity_tokens * len(live)))
+
+    # -- the way out ---------------------------------------------------------------------------
 
     def finished(self, sequence: Sequence, now_s: float) -> None:
-        """The sequence has all its tokens (see `replica.Owner`)."""
+        """The sequence has all its tokens (see `owner.Owner`)."""
         rank = sequence.decode_rank or sequence.prefill_rank
         assert rank is not None
         self._complete(sequence, rank, now_s)
 
     def _complete(self, sequence: Sequence, rank: Rank, now_s: float) -> None:
-        rank.forget(sequence)
-        request = sequence.request
-        level = self._levels[request.tenant]
-        if now_s >= self._edge_s:
-            self._turn(now_s)
-        row = self._tenant_rows[request.tenant]
-        row[FINISHED] += 1
-        self.completed += 1
-        tokens = sequence.limit
-        first_s = sequence.first_token_s
-        if (
-            first_s - request.arrival_s <= level.ttft_s
-            and now_s - request.arrival_s <= level.e2e_s
-            and (tokens < 2 or (now_s - first_s) / (tokens - 1) <= level.itl_s)
-        ):
-            row[GOOD] += 1
-            row[TENANT_OUTPUT_GOOD] += tokens
-            if rank is sequence.prefill_rank and self._decode is not None:
-                self._entry.windows.at(now_s)[OUTPUT_GOOD] += tokens
-            else:
-                self._pool_row[OUTPUT_GOOD] += tokens
-        del self.inside[sequence]
-        self._record(sequence, COMPLETED, now_s)
-        self._left(request, now_s, COMPLETED)
+        rank.forget(sequence, now_s)
+        elsewhere = None
+        if self._decode is not None and sequence.decode_rank is None:
+            elsewhere = self._entry.windows
+        self.accounts.finished(sequence, elsewhere, now_s)
+        for fleet in self.fleets:
+            fleet.answered(sequence.generated)
+        self._close(sequence, COMPLETED, now_s)
+        if self._terms.is_fair:
+            self._served(sequence, now_s)
 
-    def room(self, rank: Rank, now_s: float) -> None:
-        """Lets in what there is room for of the prefilled sequences that wait for a rank."""
-        while rank.unreserved and self._send(rank.unreserved[0], rank, now_s):
-            rank.unreserved.popleft()
+    def _served(self, sequence: Sequence, now_s: float) -> None:
+        """A sequence that was served leaves: the queue it came from may count that."""
+        source = sequence.prefill_rank
+        if source is not None and source.waiting.served(
+            sequence.request.tenant, sequence.generated
+        ):
+            source.asked = True
+            source.replica.poke(now_s)
+
+    def _close(self, sequence: Sequence, outcome: int, now_s: float) -> None:
+        """A request leaves: its row is written, and who waits for that is told."""
+        sequence.stage = STAGE_GONE
+        del self.inside[sequence]
+        request = sequence.request
+        self.accounts.record(sequence, outcome, now_s, self._decode is not None)
+        door = self.door
+        if door is not None and sequence.is_counted:
+            door.left(request.tenant, request.input_tokens, sequence.generated, now_s)
+        self._left(request, now_s, outcome)
+        if door is not None and door.held:
+            self.wake(now_s)
+        if not self.inside:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is inside: no timer shall keep the run alive."""
+        if self.deadlines is not None:
+            self.deadlines.rest()
+        if self.fleets and not self.expects():
+            for fleet in self.fleets:
+                fleet.rest()
+
+    def _out(self, sequence: Sequence, outcome: int, now_s: float) -> None:
+        """A request leaves without its answer."""
+        if self._handover is not None:
+            self._handover.drop(sequence, now_s)
+        self.accounts.unserved(sequence.request, outcome, now_s)
+        self._close(sequence, outcome, now_s)
+        if sequence.generated and self._terms.is_fair:
+            self._served(sequence, now_s)
+
+    def expired(self, sequence: Sequence, now_s: float) -> None:
+        """A client has given up."""
+        self.abort(sequence, TIMED_OUT, now_s)
+
+    def abort(self, sequence: Sequence, outcome: int, now_s: float) -> None:
+        """Takes a request out, wherever it is; one that runs leaves at the next step boundary."""
+        stage = sequence.stage
+        source = sequence.prefill_rank
+        rank = sequence.decode_rank or source
+        if stage == STAGE_HELD:
+            if self.door is not None and not sequence.is_counted:
+                self.door.abandon(sequence)
+            self._out(sequence, outcome, now_s)
+        elif stage == STAGE_WAITING:
+            assert rank is not None
+            rank.withdraw(sequence)
+            self._out(sequence, outcome, now_s)
+            self._look_at(rank.replica, now_s)
+            if rank.waiting.count:
+                rank.asked = True
+                rank.replica.poke(now_s)
+            else:
+                rank.replica.reconsider(now_s)
+        elif stage in (STAGE_HANDING, STAGE_MOVING, STAGE_RESERVING):
+            self._out(sequence, outcome, now_s)
+        elif sequence.doomed < 0:
+            assert rank is not None
+            sequence.doomed = outcome
+            rank.doomed.append(sequence)
+            rank.replica.poke(now_s)
+
+    def gone(self, sequence: Sequence, rank: Rank, now_s: float) -> None:  # noqa: ARG002
+        """A doomed sequence has left its rank (see `owner.Owner`)."""
+        self._out(sequence, sequence.doomed, now_s)
 
     def close(self) -> None:
         """The run ends: what is still inside gets a row that says so."""
@@ -308,51 +449,19 @@ class Deployment:
             rank = sequence.decode_rank or sequence.prefill_rank
             if rank is not None and sequence.ticket >= 0:
                 rank.leave(sequence)
-            self._record(sequence, IN_FLIGHT, float("nan"))
+            self.accounts.record(sequence, IN_FLIGHT, nan, self._decode is not None)
 
-    def _record(self, sequence: Sequence, outcome: int, now_s: float) -> None:
-        request = sequence.request
-        prefill = sequence.prefill_rank
-        decode = sequence.decode_rank
-        if decode is None and self._decode is None:
-            decode = prefill
-        prefilled_s = sequence.prefill_end_s
-        # Cached tokens count when the prompt is done, here as in the sums of the pool.
-        cached = 0 if isnan(prefilled_s) else sequence.first_cached
-        self._write(
-            (
-                request.index,
-                request.root,
-                request.attempt,
-                request.session,
-                request.turn,
-                request.parent,
-                request.deployment,
-                request.tenant,
-                -1 if prefill is None else prefill.replica.name,
-                -1 if prefill is None else prefill.name,
-                -1 if decode is None else decode.replica.name,
-                -1 if decode is None else decode.name,
-                outcome,
-                request.arrival_s,
-                sequence.prefill_start_s,
-                prefilled_s,
-                sequence.first_token_s,
-                now_s,
-                request.input_tokens,
-                sequence.computed_tokens,
-                sequence.recomputed_tokens,
-                cached,
-                request.output_tokens,
-                sequence.generated,
-                sequence.decode_steps,
-                sequence.preemptions,
-                int(sequence.transfer_bytes),
-                sequence.transfer_s,
-                sequence.gpu_s_computed,
-                sequence.gpu_s_cached,
-                sequence.gpu_s_output,
-                sequence.energy_input_j,
-                sequence.energy_output_j,
-            )
-        )
+
+def _queued(rank: Rank, sequence: Sequence, now_s: float) -> Replica | None:
+    """Queues a sequence at a rank; returns its replica if that is to look now or soon."""
+    replica = rank.replica
+    if rank.enqueue(sequence, now_s) or replica.leap is None:
+        return replica
+    return None
+
+
+def alive(sequence: Sequence, limit: int) -> bool:
+    """Whether a sequence can still miss a limit of `deadlines`."""
+    if sequence.stage == STAGE_GONE:
+        return False
+    return limit == END or isnan(sequence.first_token_s)

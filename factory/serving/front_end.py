@@ -31,7 +31,7 @@ class FrontEnd:
         delay_s: float,
         steps: float,
         entry: Replica,
-        enter: Callable[[Sequence], Replica | None],
+        enter: Callable[[Sequence, float], Replica | None],
     ) -> None:
         # Owner 0 of this class is the intake, whose arrivals come first.
         self._timer = kernel.timer(CLASS_ARRIVAL, owner + 1, self._fire)
@@ -53,7 +53,7 @@ class FrontEnd:
         held = self._held
         woken: dict[Replica, None] = {}
         while held and held[0][0] <= now_s:
-            replica = self._enter(heappop(held)[2])
+            replica = self._enter(heappop(held)[2], now_s)
             if replica is not None:
                 woken[replica] = None
         if held:

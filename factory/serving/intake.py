@@ -49,6 +49,11 @@ class Intake:
         self.taken = 0
         self.last_s = 0.0
 
+    @property
+    def expects(self) -> bool:
+        """Whether more requests are known to come."""
+        return self._next is not None or bool(self._later)
+
     def open(self) -> None:
         """Lets the first requests come."""
         self._next = next(self._source, None)

@@ -9,10 +9,11 @@ blocks:
 * *pinned*: a pin covers the first blocks of a prompt, so a run is pinned up to its largest pin. A
   run that is pinned at all is one pin on the run it hangs from, and there a walk may stop;
 * *evictable*: what one release lets go of is one stretch of each run. Later prompts take blocks
-  only from a stretch's head and eviction only from its tail, so stretches never split.
+  from a stretch's head and eviction only from its tail, so stretches never split.
 
 Eviction takes the blocks released longest ago, and of one release the deepest first: a chain loses
-its tail before its head (vLLM frees the blocks of a sequence in reverse to the same end).
+its tail before its head (vLLM frees the blocks of a sequence in reverse to the same end). So what
+has been idle for longest stands first in one queue, and expiry takes from there too.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 PrefixListener = Callable[[int, int, int], None]
 """Called as `(first, before, after)` when a cache that held `before` leading blocks of the run that
 starts with block `first` now holds `after` of them (0: none)."""
+
+Spill = Callable[[tuple[int, ...], int], None]
+"""Called as `(blocks, start)` for what eviction takes: `blocks` are the runs of its whole chain, as
+far as the last block taken, of which those from number `start` on were taken. Called once per run
+that loses blocks, deepest first, in the middle of an eviction: it may not touch the cache."""
 
 # Stretches that lost all their blocks stay in the eviction queue until they are over half of it.
 _FEWEST_DEAD = 256
@@ -32,7 +39,7 @@ _FEWEST_DEAD = 256
 class _Run:
     """A run of which at least one block is present."""
 
-    __slots__ = ("base", "first", "fork", "held", "idle", "parent", "pins")
+    __slots__ = ("base", "first", "fork", "held", "idle", "kept", "parent", "pins")
 
     def __init__(self, first: int, parent: _Run | None, base: int, held: int) -> None:
         self.first = first
@@ -42,17 +49,19 @@ class _Run:
         self.held = held  # leading blocks present
         self.pins: list[int] = []  # sorted: how many leading blocks each pin covers
         self.idle: list[_Stretch] = []  # evictable stretches, deepest (oldest) first
+        self.kept = 0  # leading blocks that are pinned for ever
 
 
 class _Stretch:
-    """Blocks `start` to `stop` (excluded) of a run: released together, pinned by nobody."""
+    """Blocks `start` to `stop` (excluded) of a run: released at `since_s`, pinned by nobody."""
 
-    __slots__ = ("run", "start", "stop")
+    __slots__ = ("run", "since_s", "start", "stop")
 
-    def __init__(self, run: _Run, start: int, stop: int) -> None:
+    def __init__(self, run: _Run, start: int, stop: int, since_s: float) -> None:
         self.run = run
         self.start = start
         self.stop = stop
+        self.since_s = since_s
 
 
 class KVCache:
@@ -60,18 +69,19 @@ class KVCache:
 
     A block is in one of four states: *private* to one running sequence, *pinned* (shared, and in
     use by at least one sequence), *evictable* (shared, in use by none) or free. The cache counts
-    private blocks and does not name them. It knows no time and no sequences: the caller passes a
-    sequence's `blocks` again with every call and keeps two numbers for it, `pinned` (leading blocks
-    it has pinned) and `private`. Its life is
+    private blocks and does not name them. It knows no sequences: the caller passes a sequence's
+    `blocks` again with every call and keeps two numbers for it, `pinned` (leading blocks it has
+    pinned) and `private`. Its life is
 
         hit = cache.match(blocks)                      # blocks it need not compute
         cache.admit(blocks, hit, new)                  # pinned = hit, private = new
         private -= cache.commit(blocks, hit, upto)     # pinned = upto
         cache.grow(1)                                  # private += 1
-        cache.release(blocks, pinned, private)
+        cache.release(blocks, pinned, private, now_s)
 
-    A cache for one tier of memory (host, disk) is the same object, filled by `touch`; `listener`
-    reports what it gains and loses.
+    It knows no time beyond what it is told: with a `ttl_s`, `expire(now_s)` comes before `match`,
+    and every release says when it is. A cache for one tier of memory (host, disk) is the same
+    object, filled by `touch`; `listener` reports what it gains and loses.
 
     Attributes:
         capacity: Blocks in all (`sys.maxsize`: unbounded).
@@ -79,6 +89,9 @@ class KVCache:
         pinned: Shared blocks held by at least one sequence.
         evictable: Shared blocks held by none.
         private: Blocks that belong to one sequence each.
+        kept: Blocks, of those pinned, that `hold` pins for ever.
+        most_kept: Blocks that `hold` may pin.
+        ttl_s: Seconds after which an idle block is gone; infinite: never.
     """
 
     __slots__ = (
@@ -86,19 +99,34 @@ class KVCache:
         "_listener",
         "_lru",
         "_runs",
+        "_spill",
         "capacity",
         "evictable",
+        "kept",
+        "most_kept",
         "pinned",
         "private",
+        "ttl_s",
         "used",
     )
 
-    def __init__(self, capacity_blocks: int, listener: PrefixListener | None = None) -> None:
+    def __init__(
+        self,
+        capacity_blocks: int,
+        listener: PrefixListener | None = None,
+        *,
+        ttl_s: float = inf,
+        most_kept: int = 0,
+        spill: Spill | None = None,
+    ) -> None:
         """Makes an empty cache.
 
         Args:
             capacity_blocks: Blocks in all, ≥ 0.
             listener: Told about every change of the blocks present, once per run that changes.
+            ttl_s: Seconds for which a shared block that nobody uses stays, > 0.
+            most_kept: Blocks that `hold` may pin for ever; that much less is left for the rest.
+            spill: Told what eviction takes, but not what expires.
 
         Raises:
             ValueError: The capacity is negative.
@@ -110,7 +138,11 @@ class KVCache:
         self.pinned = 0
         self.evictable = 0
         self.private = 0
+        self.kept = 0
+        self.most_kept = most_kept
+        self.ttl_s = ttl_s
         self._listener = listener
+        self._spill = spill
         self._runs: dict[int, _Run] = {}
         self._lru: deque[_Stretch] = deque()
         self._dead = 0
@@ -170,7 +202,7 @@ class KVCache:
                 run = self._run_at(blocks, hit)
             self._pin(run, hit - run.base)
         if short > 0:
-            self._evict(short)
+            self._evict(short, self._spill)
         self.used += new
         self.private += new
         return True
@@ -185,7 +217,7 @@ class KVCache:
         if short > 0:
             if short > self.evictable:
                 return False
-            self._evict(short)
+            self._evict(short, self._spill)
         self.used += new
         self.private += new
         return True
@@ -253,7 +285,9 @@ class KVCache:
         self.used += stored - computed
         return computed
 
-    def release(self, blocks: tuple[int, ...], pinned: int, private: int) -> None:
+    def release(
+        self, blocks: tuple[int, ...], pinned: int, private: int, now_s: float = 0.0
+    ) -> None:
         """Lets a sequence go: its pinned blocks become evictable unless another one pins them.
 
         They become the most recently used, the head of the prompt the very last to be evicted.
@@ -262,6 +296,7 @@ class KVCache:
             blocks: Runs of the prompt, as committed.
             pinned: Leading blocks that the sequence has pinned.
             private: Private blocks that it has; they are freed.
+            now_s: Time, never before that of an earlier call; it counts only where blocks expire.
         """
         self.used -= private
         self.private -= private
@@ -280,7 +315,7 @@ class KVCache:
             pins.pop()
             top = pins[-1] if pins else 0
             if top < stop:
-                stretch = _Stretch(run, top, stop)
+                stretch = _Stretch(run, top, stop, now_s)
                 run.idle.append(stretch)
                 lru.append(stretch)
                 self.pinned -= stop - top
@@ -290,7 +325,60 @@ class KVCache:
             stop = run.fork
             run = run.parent
 
-    def touch(self, blocks: tuple[int, ...]) -> int:
+    def expire(self, now_s: float) -> int:
+        """Drops the blocks that nobody has used for longer than `ttl_s`; says how many."""
+        oldest_s = now_s - self.ttl_s
+        count = 0
+        for stretch in self._lru:
+            if stretch.since_s >= oldest_s:
+                break
+            count += stretch.stop - stretch.start
+        if count:
+            self._evict(count, None)
+        return count
+
+    def oldest_s(self) -> float:
+        """When the block that would be evicted next was let go of, seconds; infinite for none."""
+        for stretch in self._lru:
+            if stretch.stop > stretch.start:
+                return stretch.since_s
+        return inf
+
+    def hold(self, blocks: tuple[int, ...], upto: int | None = None) -> int:
+        """Pins the first `upto` blocks (by default all) for ever, as far as they are present.
+
+        Holding the same prefix again changes nothing. Where `most_kept` is reached, the blocks
+        beyond it stay as they were.
+
+        Returns:
+            Leading blocks that are pinned for ever, at most `upto`.
+        """
+        present = self.match(blocks)
+        upto = present if upto is None else min(upto, present)
+        if upto <= 0:
+            return 0
+        run: _Run | None = self._run_at(blocks, upto)
+        assert run is not None
+        stop = upto - run.base
+        while run is not None and not run.kept:
+            stop = run.fork
+            run = run.parent
+        held = 0 if run is None else run.base + min(run.kept, stop)
+        new = min(upto - held, self.most_kept - self.kept)
+        if new <= 0:
+            return held
+        upto = held + new
+        run = self._run_at(blocks, upto)
+        stop = upto - run.base
+        self._pin(run, stop)
+        self.kept += new
+        while run is not None and run.kept < stop:
+            run.kept = stop
+            stop = run.fork
+            run = run.parent
+        return upto
+
+    def touch(self, blocks: tuple[int, ...], now_s: float = 0.0) -> int:
         """Looks a whole prompt up and inserts it at once, as a cache study without time does.
 
         Of a prompt that does not fit, the leading blocks that do are inserted.
@@ -302,7 +390,7 @@ class KVCache:
         new = min(sum(blocks[1::2]) - hit, self.available(blocks, hit))
         self.admit(blocks, hit, new)
         self.commit(blocks, hit, hit + new)
-        self.release(blocks, hit + new, 0)
+        self.release(blocks, hit + new, 0, now_s)
         return hit
 
     def _run_at(self, blocks: tuple[int, ...], depth: int) -> _Run:
@@ -371,8 +459,8 @@ class KVCache:
             self._lru = deque(s for s in self._lru if s.stop > s.start)
             self._dead = 0
 
-    def _evict(self, count: int) -> None:
-        """Frees `count` evictable blocks (there are as many)."""
+    def _evict(self, count: int, spill: Spill | None) -> None:
+        """Frees `count` evictable blocks (there are as many), and tells `spill` which."""
         lru = self._lru
         listener = self._listener
         self.used -= count
@@ -398,3 +486,15 @@ class KVCache:
                 del self._runs[run.first]
             if listener is not None:
                 listener(run.first, stop, start)
+            if spill is not None:
+                spill(_chain(run, stop), run.base + start)
+
+
+def _chain(run: _Run, stop: int) -> tuple[int, ...]:
+    """The runs of a prompt that ends with the first `stop` blocks of a run."""
+    chain = [stop, run.first]
+    while run.parent is not None:
+        chain += (run.fork, run.parent.first)
+        run = run.parent
+    chain.reverse()
+    return tuple(chain)

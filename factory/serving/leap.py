@@ -84,3 +84,37 @@ class Leap:
         self.uncapped = uncapped
         self.k = 0
         self.part = 0.0
+
+
+def position(leap: Leap, now_s: float) -> tuple[int, float]:
+    """Whole steps that a leap has done at ``now_s``, and the fraction of the next."""
+    segment = leap.segment
+    k = segment.steps_by(leap.anchor_s, now_s)
+    if k >= segment.steps:
+        return k, 0.0
+    length = segment.base_s + segment.slope_s * k
+    part = (now_s - leap.anchor_s - segment.elapsed(k)) / length
+    return k, min(max(part, 0.0), 1.0)
+
+
+def scaled(segment: Segment, rest: float) -> Segment:
+    """The remaining fraction ``rest`` of a segment's step 0, as a segment of one step."""
+    return Segment(
+        1,
+        segment.base_s * rest,
+        0.0,
+        segment.full_base_s * rest,
+        0.0,
+        segment.prefill_base_s * rest,
+        0.0,
+        segment.decode_fixed_s * rest,
+        segment.decode_token_s * rest,
+        segment.prefill_pair_s * rest,
+        segment.wait_base_s * rest,
+        0.0,
+        segment.flops * rest,
+        segment.hbm_bytes * rest,
+        segment.net_bytes * rest,
+        0.0,
+        0.0,
+    )

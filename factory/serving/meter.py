@@ -21,6 +21,9 @@ from factory.serving.leap import Leap
 from factory.serving.sequence import Sequence
 from factory.serving.speculative import SpeculativeBatch
 
+Marks = tuple[float, float, float, float, float, float]
+"""Integrators of a meter at one moment (see `Meter`)."""
+
 COMPUTED = 0
 RECOMPUTED = 1
 CACHED = 2
@@ -30,7 +33,12 @@ STATES = 5
 ENERGY = STATES + 17
 STEPS = ENERGY + 1
 LEAPS = STEPS + 1
-FIELDS = LEAPS + 1
+PROVISIONED_LESS = LEAPS + 1
+FIELDS = PROVISIONED_LESS + 1
+
+RELEASED = PROVISIONED_LESS - STATES
+"""What stands in the place of a ledger state for GPUs that were given back: they are not paid for,
+draw nothing, and are taken off the provisioned GPU-seconds."""
 
 OFFERED = 0
 FINISHED = 1
@@ -39,7 +47,10 @@ REFUSED = 3
 TENANT_INPUT = 4
 TENANT_OUTPUT = 5
 TENANT_OUTPUT_GOOD = 6
-TENANT_FIELDS = 7
+TIMED = 7
+LOST = 8
+RETRIED = 9
+TENANT_FIELDS = 10
 
 _PREFILL_NEW = STATES + STATE_PREFILL_NEW
 _PREFILL_RECOMPUTED = STATES + STATE_PREFILL_RECOMPUTED
@@ -123,7 +134,7 @@ class Meter:
     def _next_window(self, step: int) -> None:
         """Turns to the next window; the steps before ``step`` belong to those so far."""
         for batch in self._drafting:
-            for tenant, tokens in batch.emissions(step):
+            for tenant, tokens in batch.emissions(ENDLESS if batch.is_paused else step - batch.lag):
                 self.emitted(tenant, tokens)
         self._window += 1
         index = self._window
@@ -150,6 +161,9 @@ class Meter:
         gpu_s = (until_s - self.until_s) * self.gpus
         row = self._row
         row[STATES + state] += gpu_s
+        if state == RELEASED:
+            self.until_s = until_s
+            return
         row[ENERGY] += gpu_s * watts
         self._rack_row[0] += gpu_s * watts
         self._bins.add(self.until_s, until_s, watts * self.gpus)
@@ -296,7 +310,7 @@ class Meter:
         rows = self._tenant_rows
         rows[tenant if len(rows) > 1 else 0][TENANT_OUTPUT] += tokens
 
-    def mark(self) -> tuple[float, float, float, float, float, float]:
+    def mark(self) -> Marks:
         """The integrators now, for a sequence that joins."""
         return (
             self.member_s,
@@ -307,24 +321,20 @@ class Meter:
             self.token_step_j,
         )
 
-    def charge(self, sequence: Sequence, rate: float | None = None) -> None:
-        """Charges a sequence that leaves its batch with its decode GPU-seconds and joules.
 
-        Args:
-            sequence: Who leaves.
-            rate: Tokens by which its context grew per step; one by default.
-        """
-        member_s, token_s, token_step_s, member_j, token_j, token_step_j = sequence.cost_mark
-        offset: float = sequence.join_context - sequence.join_step
-        token_step_s = self.token_step_s - token_step_s
-        token_step_j = self.token_step_j - token_step_j
-        if rate is not None:
-            offset = sequence.join_context - rate * sequence.join_step
-            token_step_s *= rate
-            token_step_j *= rate
-        sequence.gpu_s_output += (
-            self.member_s - member_s + offset * (self.token_s - token_s) + token_step_s
-        )
-        sequence.energy_output_j += (
-            self.member_j - member_j + offset * (self.token_j - token_j) + token_step_j
-        )
+def charge(sequence: Sequence, marks: Marks, rate: float = 1.0) -> None:
+    """Charges a sequence that leaves its batch with its decode GPU-seconds and joules.
+
+    Args:
+        sequence: Who leaves; its ``cost_mark`` is of when it joined.
+        marks: The integrators now.
+        rate: Tokens by which its context grew per step.
+    """
+    member_s, token_s, token_step_s, member_j, token_j, token_step_j = sequence.cost_mark
+    offset: float = sequence.join_context - rate * sequence.join_step
+    sequence.gpu_s_output += (
+        marks[0] - member_s + offset * (marks[1] - token_s) + rate * (marks[2] - token_step_s)
+    )
+    sequence.energy_output_j += (
+        marks[3] - member_j + offset * (marks[4] - token_j) + rate * (marks[5] - token_step_j)
+    )

@@ -1,97 +1,98 @@
 """One rank of a replica: its queue, its batch, its KV cache, and what of them runs next.
 
-The rank decides as a serving engine does between two steps: running sequences first, one token
-each; then prompts in order of arrival, in chunks, within a budget of tokens; a prompt is admitted
-when its KV blocks fit. When decoding sequences need blocks and there are none, the one admitted
-last is preempted and computed again later.
+Between two steps its scheduler (`schedulers`) decides what the next one computes. The rank keeps
+the books: blocks, the columns that routers see, who is where.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from factory.errors import RunError
+from factory.kernel import Timer
 from factory.performance import RankWork
 from factory.serving.batch import ENDLESS, Batch
 from factory.serving.kv_cache import KVCache
-from factory.serving.leap import PrefillShare
-from factory.serving.sequence import Sequence
+from factory.serving.limits import RankLimits
+from factory.serving.meter import charge
+from factory.serving.pauses import Pauses
+from factory.serving.queues import Queue
+from factory.serving.sequence import STAGE_RUNNING, STAGE_WAITING, Sequence
 from factory.serving.slots import Slots
 from factory.serving.speculative import UNIT, SpeculativeBatch
+from factory.serving.step_work import Chunk
 
 if TYPE_CHECKING:
     from factory.serving.replica import Replica
-
-
-_LEAST_STEADY = 64
-"""Decode steps that a leap may have however short its contexts: attention weighs little there."""
-
-
-_MOST_CHUNKS = 8
-"""Chunks of a prompt that a leap may have; its draw is that of the middle one."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankLimits:
-    """The engine's limits, per rank.
-
-    Attributes:
-        sequences: Sequences running at once.
-        batched_tokens: Tokens per step: one for each decoding sequence and each of its drafts, and
-            the rest for prompts.
-        block_size: Tokens per KV block.
-        prefix_caching: Whether prompts share KV blocks.
-        watermark_blocks: Blocks that admission leaves free for the growth of those running.
-        drafts: Drafts of each decoding sequence that a step verifies.
-    """
-
-    sequences: int
-    batched_tokens: int
-    block_size: int
-    prefix_caching: bool
-    watermark_blocks: int
-    drafts: int = 0
+    from factory.serving.schedulers import Scheduler
+    from factory.serving.stands import Stand
+    from factory.serving.tier_fetch import Fetch
+    from factory.serving.tiers import Tiers
 
 
 class Rank:
-    """The scheduler of one rank (see the module).
+    """The state of one rank (see the module).
 
     Attributes:
         slot: Its row in the columns that routers see.
+        stand: The GPUs that it has, and what joins them to others.
         waiting: Sequences to admit, in order.
         prefilling: Admitted sequences with prompt left to compute.
-        chunks: What of them runs in each step now: (sequence, tokens, whether that completes it,
-            how many of the tokens are computed again).
+        fetching: Admitted sequences whose cached KV is on its way from a lower tier.
+        landed: Those of them whose KV has come, to prefill from the next boundary on.
+        chunks: What runs of prompts in each step now.
         chunk_steps: Steps for which `chunks` holds.
+        budget: Tokens that the step now running has left for prompts.
+        block: Tokens of a KV block.
+        drafting: The batch again, if its steps verify drafts.
+        rows: Tokens of a step that each decoding sequence takes: its own and its drafts.
+        asked: Whether something has come or gone since its scheduler last looked at who waits.
         steady: Steps over which the draw of the work last filled in hardly changes.
         ready: Sequences whose KV has arrived, to join the batch at the next boundary.
         unreserved: Prefilled sequences that wait for KV blocks here.
+        doomed: Sequences that leave at the next boundary, whatever they have.
         incoming, outgoing: Sequences whose KV is on its way here, or leaves from here.
+        owed: Blocks that admitted sequences may yet need, where the scheduler guarantees them.
+        pauses: Steps that its batch sat out; None where none ever does.
+        is_watched: Whether its owner wants to know when nobody waits any more.
+        tells: Whether its owner wants to know when a prompt begins to be computed.
+        tiers: Lower tiers of its cache, if it has any.
     """
 
     __slots__ = (
-        "_block",
-        "_budget",
-        "_drafting",
-        "_rows",
-        "_tokens",
+        "_expiry",
+        "_tenants",
         "admitted",
+        "asked",
         "batch",
+        "block",
+        "budget",
         "cache",
         "chunk_steps",
         "chunks",
+        "doomed",
+        "drafting",
+        "fetching",
         "incoming",
+        "is_watched",
+        "landed",
         "limits",
         "name",
         "outgoing",
+        "owed",
+        "pauses",
         "prefilling",
         "ready",
         "replica",
+        "rows",
+        "scheduler",
         "slot",
         "slots",
+        "stand",
         "steady",
+        "tells",
+        "tiers",
         "unreserved",
         "waiting",
         "work",
@@ -105,6 +106,9 @@ class Rank:
         limits: RankLimits,
         cache: KVCache,
         batch: Batch,
+        scheduler: Scheduler,
+        waiting: Queue,
+        unreserved: Queue,
         drafting: SpeculativeBatch | None = None,
     ) -> None:
         self.name = name
@@ -113,28 +117,39 @@ class Rank:
         self.limits = limits
         self.cache = cache
         self.batch = batch
+        self.scheduler = scheduler
         self.work = RankWork()
         self.replica: Replica
-        self.waiting: deque[Sequence] = deque()
+        self.stand: Stand
+        self.waiting = waiting
         self.prefilling: list[Sequence] = []
-        self.chunks: list[tuple[Sequence, int, bool, int]] = []
+        self.fetching: dict[Sequence, Fetch] = {}
+        self.landed: list[Sequence] = []
+        self.asked = False
+        self.chunks: list[Chunk] = []
         self.chunk_steps = ENDLESS
         self.steady = ENDLESS
+        self.budget = limits.batched_tokens
         self.ready: list[Sequence] = []
-        self.unreserved: deque[Sequence] = deque()
+        self.unreserved = unreserved
+        self.doomed: list[Sequence] = []
         self.admitted: dict[Sequence, None] = {}
         self.incoming = 0
         self.outgoing = 0
-        self._block = limits.block_size
-        self._tokens = limits.batched_tokens
-        self._budget = limits.batched_tokens
-        # The batch again, if its steps verify drafts.
-        self._drafting = drafting
-        self._rows = limits.drafts + 1
+        self.owed = 0
+        self.tells = False
+        self.is_watched = False
+        self.tiers: Tiers | None = None
+        self.pauses: Pauses | None = None
+        self._tenants: dict[int, int] = {}
+        self.block = limits.block_size
+        self._expiry: Timer | None = None
+        self.drafting = drafting
+        self.rows = limits.drafts + 1
 
     # -- requests come and go ------------------------------------------------------------------
 
-    def enqueue(self, sequence: Sequence) -> bool:
+    def enqueue(self, sequence: Sequence, now_s: float) -> bool:
         """Takes a request to prefill; says whether the next step boundary could admit it."""
         request = sequence.request
         limits = self.limits
@@ -143,99 +158,187 @@ class Rank:
             expected -= self.cache.match(request.blocks) * limits.block_size
         sequence.expected = expected if expected > 0 else 0
         sequence.prefill_rank = self
+        sequence.stage = STAGE_WAITING
         slots = self.slots
         slot = self.slot
         slots.requests[slot] += 1
+        slots.waiting[slot] += 1
+        slots.queued += 1
         slots.prefill_tokens[slot] += sequence.expected
         slots.kv_tokens[slot] += request.input_tokens
-        waiting = self.waiting
-        waiting.append(sequence)
-        if len(waiting) > 1 and not _promote(waiting):
+        if not self.waiting.add(sequence, now_s):
             return False
-        return self._budget > 0 and len(self.admitted) < limits.sequences
+        if not limits.yields and (self.budget <= 0 or len(self.admitted) >= limits.sequences):
+            return False
+        self.asked = True
+        return True
 
-    def forget(self, sequence: Sequence) -> None:
+    def withdraw(self, sequence: Sequence) -> None:
+        """A waiting sequence goes away."""
+        self.waiting.discard(sequence)
+        slots = self.slots
+        slot = self.slot
+        slots.requests[slot] -= 1
+        slots.waiting[slot] -= 1
+        slots.queued -= 1
+        slots.prefill_tokens[slot] -= sequence.expected
+        slots.kv_tokens[slot] -= sequence.request.input_tokens
+        sequence.expected = 0
+
+    def forget(self, sequence: Sequence, now_s: float) -> None:
         """A sequence leaves: its blocks and its share of the columns are given back."""
         request = sequence.request
-        blocks = request.blocks if sequence.pinned else ()
-        self.cache.release(blocks, sequence.pinned, sequence.private)
+        if self.scheduler.guarantees:
+            self.owed -= sequence.final - sequence.pinned - sequence.private
+        blocks = request.blocks
+        if self.limits.caches_answers and request.context_blocks:
+            # Its runs are those of the prompt, and the answer's after them.
+            blocks = request.context_blocks
+            self._keep_answer(sequence, now_s)
+        if not sequence.pinned:
+            blocks = ()
+        self._release(blocks, sequence.pinned, sequence.private, now_s)
         sequence.pinned = sequence.private = 0
         self.admitted.pop(sequence, None)
         self.slots.requests[self.slot] -= 1
         self.slots.kv_tokens[self.slot] -= request.input_tokens
 
-    def handed_over(self, sequence: Sequence) -> None:
+    def _keep_answer(self, sequence: Sequence, now_s: float) -> None:
+        """Shares the whole blocks that the answer has filled."""
+        blocks = sequence.request.context_blocks
+        whole = min(sum(blocks[1::2]), sequence.position // self.block)
+        if whole > sequence.pinned:
+            sequence.private -= self.cache.commit(blocks, sequence.pinned, whole)
+            sequence.pinned = whole
+            if self.tiers is not None:
+                self.tiers.stored(blocks, whole, now_s)
+
+    def handed_over(self, sequence: Sequence, now_s: float) -> None:
         """The KV of a prefilled sequence has left: what it held here is given back."""
         request = sequence.request
-        blocks = request.blocks if sequence.prefill_pinned else ()
-        self.cache.release(blocks, sequence.prefill_pinned, sequence.prefill_private)
+        pinned, private = sequence.prefill_pinned, sequence.prefill_private
+        if self.scheduler.guarantees:
+            self.owed -= sequence.prefill_final - pinned - private
+        self._release(request.blocks if pinned else (), pinned, private, now_s)
         self.outgoing -= 1
         self.slots.requests[self.slot] -= 1
         self.slots.kv_tokens[self.slot] -= request.input_tokens
 
-    def reserve(self, sequence: Sequence, now_s: float) -> bool:
-        """Takes the KV blocks for a sequence prefilled elsewhere; says whether there are enough."""
-        limits = self.limits
-        if self.waiting or len(self.admitted) >= limits.sequences:
-            return False
-        blocks = -(-sequence.request.input_tokens // self._block)
-        cache = self.cache
-        batch = self.batch
-        spare = cache.capacity - cache.used + cache.evictable - blocks
-        # No batch of this size needs more by the end of the leap, and for the step after it, which
-        # a boundary at work on may have composed: then the steps need no count.
-        end = self.replica.end_step()
-        if self._drafting is None:
-            most = batch.size * ((end - batch.settled) // self._block + 1)
-        else:
-            most = batch.size * self._drafting.laps(end + 1)
-        if spare - most < limits.watermark_blocks:
-            spare -= batch.growth(self.replica.next_step(now_s))
-            if spare < limits.watermark_blocks and (self.admitted or spare < 0):
-                return False
-            self.replica.shorten(now_s)
-        if not cache.admit((), 0, blocks):
-            raise RunError(f"KV blocks of slot {self.slot} do not add up at a reservation")
-        sequence.prefill_pinned = sequence.pinned
-        sequence.prefill_private = sequence.private
-        sequence.pinned = 0
-        sequence.private = blocks
-        self.admitted[sequence] = None
-        self.incoming += 1
-        return True
-
-    def queue(self, sequence: Sequence) -> None:
-        """A prefilled sequence waits for room here, before all of lower priority."""
-        self.unreserved.append(sequence)
-        _promote(self.unreserved)
+    def final_blocks(self, sequence: Sequence) -> int:
+        """KV blocks that a sequence has when its answer is as long as its client allows."""
+        most = sequence.request.input_tokens + sequence.declared + self.limits.drafts
+        return -(-min(most, self.limits.model_len + self.limits.drafts) // self.block)
 
     def expect(self, sequence: Sequence) -> None:
-        """A prefilled sequence has been routed here; its KV comes when there is room."""
-        sequence.decode_rank = self
+        """A sequence has been routed here to decode; its KV comes when there is room."""
         self.slots.requests[self.slot] += 1
         self.slots.kv_tokens[self.slot] += sequence.request.input_tokens
 
+    def give_back(self, sequence: Sequence, now_s: float) -> None:
+        """A sequence for which blocks were taken here goes away before it came."""
+        self.owed -= sequence.decode_final - sequence.decode_private
+        self._release((), 0, sequence.decode_private, now_s)
+        del self.admitted[sequence]
+        self.slots.requests[self.slot] -= 1
+        self.slots.kv_tokens[self.slot] -= sequence.request.input_tokens
+
+    def unexpect(self, sequence: Sequence) -> None:
+        """A sequence that waited for room here goes away."""
+        self.unreserved.discard(sequence)
+        self.slots.requests[self.slot] -= 1
+        self.slots.kv_tokens[self.slot] -= sequence.request.input_tokens
+
     def join(self, sequence: Sequence) -> None:
         """A sequence decodes here from the next step on."""
-        sequence.cost_mark = self.replica.meter.mark()
+        sequence.stage = STAGE_RUNNING
+        replica = self.replica
+        pauses = self.pauses
+        meter = replica.meter
+        sequence.cost_mark = meter.mark() if pauses is None else pauses.marks(meter)
         self.batch.join(sequence)
-        self.replica.count(sequence.request.tenant, 1)
+        if pauses is None:
+            replica.count(sequence.request.tenant, 1)
+        else:
+            self.scheduler.joined(self, sequence)
+            self._count(sequence.request.tenant, 1)
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence decodes no more; its cost is charged to it, and its blocks are known."""
-        replica = self.replica
         tenant = sequence.request.tenant
-        if self._drafting is None:
-            replica.meter.charge(sequence)
-            self.batch.leave(sequence)
-            total = -(-sequence.position // self._block)
+        replica = self.replica
+        meter = replica.meter
+        pauses = self.pauses
+        if pauses is None:
+            marks = meter.mark()
+            replica.count(tenant, -1)
         else:
-            replica.meter.charge(sequence, sequence.pace * UNIT)
+            marks = pauses.marks(meter)
+            self.scheduler.left(self, sequence)
+            self._count(tenant, -1)
+        if self.drafting is None:
+            charge(sequence, marks)
             self.batch.leave(sequence)
-            replica.meter.emitted(tenant, sequence.generated - sequence.counted)
+            total = -(-sequence.position // self.block)
+        else:
+            charge(sequence, marks, sequence.pace * UNIT)
+            self.batch.leave(sequence)
+            meter.emitted(tenant, sequence.generated - sequence.counted)
             total = sequence.blocks
-        replica.count(tenant, -1)
         sequence.private = total - sequence.pinned
+
+    def _count(self, tenant: int, change: int) -> None:
+        """A sequence of ``tenant`` joined (+1) or left (-1) a batch that may pause."""
+        pauses = self.pauses
+        assert pauses is not None
+        self._tenants[tenant] = self._tenants.get(tenant, 0) + change
+        if not pauses.is_on:
+            self.replica.count(tenant, change)
+
+    def pause(self, on: bool) -> bool:
+        """Lets the batch sit out the steps to come, or take part; says whether that is new."""
+        pauses = self.pauses
+        assert pauses is not None
+        if pauses.is_on == on:
+            return False
+        self.replica.touch()
+        if on:
+            pauses.begin(self.replica.meter)
+        else:
+            pauses.end(self.replica.meter)
+        if self.drafting is not None:
+            self.drafting.is_paused = on
+        for tenant, number in self._tenants.items():
+            self.replica.count(tenant, -number if on else number)
+        return True
+
+    def laps(self, until: int) -> int:
+        """Blocks beyond which no member of the batch needs any for its steps before ``until``."""
+        if self.drafting is None:
+            return (until - 1 - self.batch.settled) // self.block + 1
+        return self.drafting.laps(until)
+
+    def expire_by(self, timer: Timer) -> None:
+        """Lets idle blocks expire, by a timer whose callback is `expire`."""
+        self._expiry = timer
+
+    def expire(self, now_s: float) -> None:
+        """Idle blocks that are too old go."""
+        cache = self.cache
+        cache.expire(now_s)
+        self._aim_expiry()
+
+    def _release(self, blocks: tuple[int, ...], pinned: int, private: int, now_s: float) -> None:
+        self.cache.release(blocks, pinned, private, now_s)
+        self.asked = True
+        if self._expiry is not None and self._expiry.due == inf:
+            self._aim_expiry()
+
+    def _aim_expiry(self) -> None:
+        assert self._expiry is not None
+        oldest_s = self.cache.oldest_s()
+        if oldest_s < inf:
+            # A little later than exactly, so that rounding never makes it too early.
+            self._expiry.set((oldest_s + self.cache.ttl_s) * (1.0 + 1e-12) + 1e-9)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -243,7 +346,12 @@ class Rank:
         """``steps`` more steps are done; says whether a sequence came to the end of something."""
         batch = self.batch
         ended = False
-        if batch.size:
+        pauses = self.pauses
+        if pauses is not None and pauses.is_on:
+            pauses.lag += steps
+            if self.drafting is not None:
+                self.drafting.lag += steps
+        elif batch.size:
             ended = batch.advance(steps)
         else:
             batch.step += steps
@@ -266,20 +374,27 @@ class Rank:
         chunks = self.chunks
         if not chunks:
             return []
+        limits = self.limits
         done = [sequence for sequence, _, completes, _ in chunks if completes]
         for sequence in done:
             self.prefilling.remove(sequence)
             blocks = sequence.request.blocks
-            if blocks and self.limits.prefix_caching:
+            if blocks and limits.prefix_caching:
                 upto = sum(blocks[1::2])
-                sequence.private -= self.cache.commit(blocks, sequence.hit, upto)
+                sequence.private -= self.cache.commit(blocks, sequence.pinned, upto)
                 sequence.pinned = upto
+                if sequence.request.tenant in limits.pinned_tenants:
+                    self.cache.hold(blocks, blocks[1])
+                if self.tiers is not None:
+                    self.tiers.stored(blocks, upto, self.replica.now_s)
             self.slots.prefill_tokens[self.slot] -= sequence.expected
             sequence.expected = 0
+        if self.waiting.count and self.waiting.refresh():
+            self.asked = True
         return done
 
     def settle(self, until: int) -> None:
-        """Takes the KV blocks that steps before ``until`` have needed."""
+        """Takes the KV blocks that steps of the batch before ``until`` have needed."""
         batch = self.batch
         if until <= batch.settled:
             return
@@ -289,6 +404,8 @@ class Rank:
         need = batch.settle(until)
         if need and not self.cache.grow(need):
             raise RunError(f"KV blocks of slot {self.slot} do not add up: {need} are missing")
+        if self.scheduler.guarantees:
+            self.owed -= need
 
     def compose(self) -> bool:
         """Chooses what runs in the next step; says whether that differs from the last one.
@@ -296,197 +413,47 @@ class Rank:
         The replica's account must be up to date if this preempts, which it asks `Replica.touch`
         for.
         """
-        batch = self.batch
-        size = batch.size
-        changed = False
-        if size:
-            cache = self.cache
-            if self._drafting is None:
-                laps = (batch.step - batch.settled) // self._block + 1
-            else:
-                laps = self._drafting.laps(batch.step + 1)
-            if size * laps > cache.capacity - cache.pinned - cache.private:
-                changed = self._make_room()
-        if not (self.prefilling or self.waiting or self.chunks):
-            self._budget = self._tokens - size * self._rows
-            return changed
-        chunks: list[tuple[Sequence, int, bool, int]] = []
-        budget = self._tokens - batch.size * self._rows
-        for sequence in self.prefilling:
-            if budget <= 0:
-                break
-            budget -= _add_chunk(chunks, sequence, budget)
-        waiting = self.waiting
-        while waiting and budget > 0 and not changed and self._admit(waiting[0]):
-            sequence = waiting.popleft()
-            self.prefilling.append(sequence)
-            budget -= _add_chunk(chunks, sequence, budget)
-        self._budget = budget
-        # After a preemption, who waits tries again at the very next boundary.
-        self.chunk_steps = 1 if chunks or changed else ENDLESS
-        if len(chunks) == 1 and not changed:
-            sequence, tokens, completes, again = chunks[0]
-            if not completes and not again:
-                self.chunk_steps = (sequence.left - 1) // tokens
+        if self.landed:
+            self.prefilling.extend(self.landed)
+            for sequence in self.landed:
+                sequence.stage = STAGE_RUNNING
+                if self.tells:
+                    self.replica.owner.begun(sequence, self, self.replica.now_s)
+            self.landed.clear()
+        if self.tiers is None or not self.tiers.blocking:
+            return self.scheduler.compose(self)
+        # A prompt just admitted may have begun a fetch, for which all others wait at once.
+        changed = not self.fetching and self.scheduler.compose(self)
+        if self.fetching:
+            changed = self.pause(True) or changed
+            self.budget = 0
+            changed = self.run([], ENDLESS) or changed
+        return changed
+
+    def run(self, chunks: list[Chunk], steps: int) -> bool:
+        """Lets the next step compute ``chunks``; says whether these differ from the last one's."""
+        self.chunk_steps = steps
         if chunks != self.chunks:
             self.chunks = chunks
             return True
-        return changed
-
-    def _admit(self, sequence: Sequence) -> bool:
-        limits = self.limits
-        if len(self.admitted) >= limits.sequences:
-            return False
-        request = sequence.request
-        cache = self.cache
-        blocks = request.blocks if limits.prefix_caching else ()
-        hit = cache.match(blocks) if blocks else 0
-        total = request.input_tokens + sequence.generated
-        new = -(-total // limits.block_size) - hit
-        batch = self.batch
-        spare = cache.available(blocks, hit) - new
-        if batch.size:
-            spare -= batch.growth(batch.step + 1)
-        if spare < limits.watermark_blocks and (self.admitted or spare < 0):
-            return False
-        # The blocks found are pinned before those still owed are taken: that may evict.
-        fits = cache.admit(blocks, hit, 0)
-        self.settle(self.batch.step)
-        if not fits or not cache.grow(new):
-            raise RunError(f"KV blocks of slot {self.slot} do not add up at an admission")
-        cached = min(hit * limits.block_size, total - 1)
-        sequence.hit = sequence.pinned = hit
-        sequence.private = new
-        sequence.cached = cached
-        if sequence.recompute:
-            sequence.recompute = max(0, sequence.recompute - cached)
-        sequence.left = total - cached
-        sequence.position = cached
-        if sequence.first_cached < 0:
-            sequence.first_cached = cached
-            sequence.prefill_start_s = self.replica.now_s
-        self.admitted[sequence] = None
-        return True
-
-    def _make_room(self) -> bool:
-        """Preempts until the next step's new blocks fit; says whether it did."""
-        batch = self.batch
-        cache = self.cache
-        preempted = False
-        while batch.size:
-            if batch.fits(cache.capacity - cache.pinned - cache.private):
-                break
-            self.replica.touch()
-            self.settle(batch.step)
-            self._preempt(next(s for s in reversed(self.admitted) if s.ticket >= 0 or s.left))
-            preempted = True
-        return preempted
-
-    def _preempt(self, sequence: Sequence) -> None:
-        if sequence.ticket >= 0:
-            self.leave(sequence)
-        else:
-            self.prefilling.remove(sequence)
-        prompt_tokens = sequence.request.input_tokens
-        known = sequence.position + sequence.recompute
-        if sequence.generated:
-            known = prompt_tokens + sequence.generated
-        self.forget(sequence)
-        self.slots.requests[self.slot] += 1
-        self.slots.kv_tokens[self.slot] += prompt_tokens
-        sequence.recompute = known
-        sequence.left = prompt_tokens + sequence.generated
-        sequence.position = 0
-        sequence.hit = 0
-        sequence.preemptions += 1
-        self.waiting.appendleft(sequence)
+        return False
 
     def steps_ahead(self) -> int:
         """Steps for which nothing in this rank changes, at least 1 if it has work."""
         batch = self.batch
         ahead = self.chunk_steps
-        if batch.size:
+        if batch.size and (self.pauses is None or not self.pauses.is_on):
             horizon = batch.horizon()
             if horizon < ahead:
                 ahead = horizon
+            if self.pauses is not None:
+                ahead = min(ahead, self.scheduler.patience(self))
             cache = self.cache
             room = cache.capacity - cache.pinned - cache.private
-            if self._drafting is None:
-                laps = (batch.step - batch.settled + ahead) // self._block + 1
+            if self.drafting is None:
+                laps = (batch.step + ahead - 1 - batch.settled) // self.block + 1
             else:
-                laps = self._drafting.laps(batch.step + ahead)
+                laps = self.drafting.laps(batch.step + ahead)
             if batch.size * laps > room:
                 ahead = batch.room(room, ahead)
         return ahead
-
-    def fill(self, shares: list[PrefillShare]) -> bool:
-        """Writes the work of the next step into `work`, and its prompts into ``shares``.
-
-        Returns:
-            Whether there is any work.
-        """
-        work = self.work
-        batch = self.batch
-        size = batch.size
-        work.decode = work.logit_rows = size
-        work.context = read = batch.context
-        # A leap draws constant power, so it ends before contexts grow by much.
-        if self._drafting is None:
-            work.context_slope = size
-            self.steady = _LEAST_STEADY + read // (4 * size) if size else ENDLESS
-        else:
-            work.context_slope = slope = self._drafting.slope
-            self.steady = _LEAST_STEADY + int(read / (4 * slope)) if size else ENDLESS
-        chunks = self.chunks
-        if not chunks:
-            if work.prefill_tokens:
-                work.prefill_tokens = work.prefill_context = work.prefill_context_slope = 0
-                work.prefill_pairs = work.prefill_pairs_slope = 0.0
-            return size > 0
-        tokens = context = slope = 0
-        pairs = pairs_slope = 0.0
-        for sequence, count, completes, again in chunks:
-            position = sequence.position
-            own = count * position + count * (count + 1) * 0.5
-            own_slope = 0.0
-            if completes:
-                work.logit_rows += 1
-            else:
-                own_slope = float(count * count)
-                slope += count
-                if self.steady > _MOST_CHUNKS:
-                    self.steady = _MOST_CHUNKS
-            shares.append(PrefillShare(sequence, count, own, own_slope, sequence.cached, again))
-            tokens += count
-            pairs += own
-            pairs_slope += own_slope
-            context += position + count
-        work.prefill_tokens = tokens
-        work.prefill_pairs = pairs
-        work.prefill_pairs_slope = pairs_slope
-        work.prefill_context = context
-        work.prefill_context_slope = slope
-        return True
-
-
-def _promote(queue: deque[Sequence]) -> bool:
-    """Moves the last of a queue before all of lower priority; says whether it is first now."""
-    sequence = queue[-1]
-    place = len(queue) - 1
-    while place and queue[place - 1].priority < sequence.priority:
-        place -= 1
-    if place < len(queue) - 1:
-        queue.pop()
-        queue.insert(place, sequence)
-    return place == 0
-
-
-def _add_chunk(
-    chunks: list[tuple[Sequence, int, bool, int]], sequence: Sequence, budget: int
-) -> int:
-    """Adds what of a prompt a step of ``budget`` more tokens computes; returns its tokens."""
-    left = sequence.left
-    tokens = left if left <= budget else budget
-    recompute = sequence.recompute
-    chunks.append((sequence, tokens, left <= budget, recompute and min(recompute, tokens)))
-    return tokens

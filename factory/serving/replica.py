@@ -9,35 +9,37 @@ is interrupted, and the step engine (``stepwise``) hits the same ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from factory.facility import RackBudget
 from factory.kernel import CLASS_STEP, Kernel
 from factory.performance import Segment, StepModel
 from factory.records.codes import (
+    STATE_DRAINING,
+    STATE_FETCH_CACHED,
     STATE_IDLE,
     STATE_IDLE_WAITING_WORK,
     STATE_PAUSED,
+    STATE_SPARE,
     STATE_STALLED_TRANSFER,
+    STATE_STARTING,
 )
 from factory.serving.batch import ENDLESS
-from factory.serving.leap import Leap, PrefillShare
-from factory.serving.meter import Meter
+from factory.serving.leap import Leap, PrefillShare, position, scaled
+from factory.serving.meter import RELEASED, Meter
+from factory.serving.owner import Owner
 from factory.serving.rank import Rank
-from factory.serving.sequence import Sequence
+from factory.serving.residency import cull
+from factory.serving.step_work import fill
 
+ACTIVE = 0
+STARTING = 1
+DRAINING = 2
+OFF = 3
+GIVEN_BACK = 4
+"""Phases of a replica's life: it serves, it loads its weights, it finishes what it has, it is
+switched off but paid for, and its GPUs are no longer rented."""
 
-class Owner(Protocol):
-    """What a replica tells the deployment it belongs to."""
-
-    def prefilled(self, sequence: Sequence, now_s: float) -> None:
-        """The step that ends now completed the prompt, and with it gave the next token."""
-
-    def finished(self, sequence: Sequence, now_s: float) -> None:
-        """The sequence has all its tokens; it has left its batch but still holds its blocks."""
-
-    def room(self, rank: Rank, now_s: float) -> None:
-        """A rank for which prefilled sequences wait has been through a boundary."""
+_PHASE_STATES = {STARTING: STATE_STARTING, DRAINING: STATE_DRAINING, OFF: STATE_SPARE}
 
 
 class Replica:
@@ -51,6 +53,7 @@ class Replica:
         meter: Its account.
         watts: Draw of one GPU from (segment, clock, step of the segment).
         idle_watts: Draw of one GPU that has the model loaded and does nothing.
+        bare_watts: Draw of one GPU with nothing loaded.
         clock: The pool's own clock, as a ratio of the nominal one.
         stepwise: One event per step instead of one per leap.
 
@@ -61,16 +64,20 @@ class Replica:
         target: Step of the leap at whose end the timer is due.
         now_s: Time of the boundary being worked at, seconds.
         clock: Clock that it runs at; ``nominal_clock`` is the pool's own.
+        phase: Where in its life it is: `ACTIVE` and the others.
+        idle_watts: Draw of one of its GPUs when it does nothing, in this phase.
         budget: The budget of its rack, if that has one.
     """
 
     __slots__ = (
+        "_bare_watts",
         "_busy",
         "_draws",
         "_held",
         "_idle_state",
         "_inside",
         "_kernel",
+        "_loaded_watts",
         "_middle",
         "_rest",
         "_shares",
@@ -92,6 +99,7 @@ class Replica:
         "nominal_clock",
         "now_s",
         "owner",
+        "phase",
         "ranks",
         "step",
         "target",
@@ -107,6 +115,7 @@ class Replica:
         meter: Meter,
         watts: Callable[[Segment, float, float], float],
         idle_watts: float,
+        bare_watts: float,
         clock: float,
         stepwise: bool,
     ) -> None:
@@ -118,6 +127,9 @@ class Replica:
         self.clock = clock
         self.nominal_clock = clock
         self.idle_watts = idle_watts
+        self.phase = ACTIVE
+        self._loaded_watts = idle_watts
+        self._bare_watts = bare_watts
         self.owner: Owner
         self.budget: RackBudget | None = None
         self.timer = kernel.timer(CLASS_STEP, name, self._boundary)
@@ -169,17 +181,21 @@ class Replica:
             return
         leap = self.leap
         if leap is None:
-            self.meter.rest(now_s, self._idle_state, self.idle_watts)
+            self.rest(now_s)
             self.now_s = now_s
             self._inside = True
             for rank in self.ranks:
+                if rank.doomed:
+                    self._cull(rank, now_s)
                 if rank.ready:
                     self._join(rank)
                 rank.compose()
-                if rank.unreserved:
+                if rank.unreserved.count:
                     self.owner.room(rank, now_s)
             self._plan(now_s)
             self._inside = False
+            if self.phase == DRAINING and self.is_drained:
+                self.owner.rested(self, now_s)
             return
         k = self._next_boundary(leap, now_s)
         if k < self.target:
@@ -211,13 +227,27 @@ class Replica:
         if leap is not None:
             self._account(leap, self.now_s)
 
+    def rest(self, now_s: float) -> None:
+        """Brings the account of an idle replica to ``now_s``; who is fetched for pays for that."""
+        meter = self.meter
+        if self._idle_state != STATE_FETCH_CACHED:
+            meter.rest(now_s, self._idle_state, self.idle_watts)
+            return
+        since_s = meter.until_s
+        meter.rest(now_s, STATE_FETCH_CACHED, self.idle_watts)
+        waiting = [sequence for rank in self.ranks for sequence in rank.fetching]
+        for sequence in waiting:
+            each_s = (now_s - since_s) * meter.gpus / len(waiting)
+            sequence.gpu_s_cached += each_s
+            sequence.energy_input_j += each_s * self.idle_watts
+
     def close(self, now_s: float) -> None:
         """Brings the account to ``now_s``, in mid-step too: the run ends here."""
         leap = self.leap
         if leap is None:
-            self.meter.rest(now_s, self._idle_state, self.idle_watts)
+            self.rest(now_s)
             return
-        k, part = _position(leap, now_s)
+        k, part = position(leap, now_s)
         self._advance(k - self.k)
         self.meter.work(leap, k, part, now_s)
 
@@ -240,7 +270,7 @@ class Replica:
     def _join(self, rank: Rank) -> None:
         """Lets the sequences in whose KV has arrived."""
         self.touch()
-        rank.settle(self.step)
+        rank.settle(rank.batch.step)
         for sequence in rank.ready:
             rank.join(sequence)
         rank.ready.clear()
@@ -259,18 +289,28 @@ class Replica:
             for rank in ended:
                 self._end(rank, now_s)
         for rank in ranks:
+            if rank.doomed:
+                self._cull(rank, now_s)
+                changed = True
             if rank.ready:
                 self._join(rank)
                 changed = True
             if rank.compose():
                 changed = True
-            if rank.unreserved:
+            if rank.unreserved.count:
                 self.owner.room(rank, now_s)
         if changed or self._stale or self.k >= leap.segment.steps:
             self._plan(now_s)
         else:
             self._aim(leap)
         self._inside = False
+        if self.phase == DRAINING and self.is_drained:
+            self.owner.rested(self, now_s)
+
+    def _cull(self, rank: Rank, now_s: float) -> None:
+        """Lets go of the sequences of a rank that are doomed."""
+        for sequence in cull(rank):
+            self.owner.gone(sequence, rank, now_s)
 
     def _end(self, rank: Rank, now_s: float) -> None:
         """Lets the sequences of a rank go that came to an end at this boundary."""
@@ -296,7 +336,7 @@ class Replica:
         size = 0
         steady = chunks = ENDLESS
         for rank in self.ranks:
-            if rank.fill(shares):
+            if fill(rank, shares):
                 busy = True
                 size += rank.work.decode
                 if rank.steady < steady:
@@ -344,7 +384,7 @@ class Replica:
             full = self.model.plan(self._works, self.nominal_clock, ENDLESS)
             uncapped = full.base_s / segment.base_s if segment.base_s else 1.0
         if rest < 1.0:
-            segment = _scaled(segment, rest)
+            segment = scaled(segment, rest)
         self.k = 0
         return Leap(
             segment, now_s, self.step, self._size, self._tenants, self._shares, watts, uncapped
@@ -367,11 +407,15 @@ class Replica:
         self.timer.set(leap.anchor_s + segment.elapsed(target))
 
     def _why_idle(self) -> int:
+        if self.phase != ACTIVE:
+            return _PHASE_STATES.get(self.phase, RELEASED)
         waiting = False
         for rank in self.ranks:
-            if rank.incoming or (rank.waiting and rank.outgoing):
+            if rank.fetching:
+                return STATE_FETCH_CACHED
+            if rank.incoming or (rank.outgoing and rank.waiting.count):
                 return STATE_STALLED_TRANSFER
-            if rank.waiting or rank.unreserved:
+            if rank.waiting.count or rank.unreserved.count:
                 waiting = True
         return STATE_IDLE_WAITING_WORK if waiting else STATE_IDLE
 
@@ -380,8 +424,24 @@ class Replica:
         if self.leap is None and not self._inside and not self._held:
             state = self._why_idle()
             if state != self._idle_state:
-                self.meter.rest(now_s, self._idle_state, self.idle_watts)
+                self.rest(now_s)
                 self._idle_state = state
+
+    def enter(self, phase: int, now_s: float) -> None:
+        """Enters a phase of its life."""
+        if self.leap is None and not self._inside:
+            self.rest(now_s)
+        self.phase = phase
+        self.idle_watts = self._bare_watts if phase in (OFF, GIVEN_BACK) else self._loaded_watts
+        self._idle_state = self._why_idle()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it drains and no sequence is here, on its way here, or held for a transfer."""
+        if self.phase != DRAINING:
+            return False
+        slots = self.ranks[0].slots
+        return not any(slots.requests[rank.slot] for rank in self.ranks)
 
     # -- PowerLoad -----------------------------------------------------------------------------
 
@@ -419,48 +479,14 @@ class Replica:
             self.target = boundary
             self.timer.set(boundary_s)
             return
-        k, part = _position(leap, now_s)
+        k, part = position(leap, now_s)
         self._advance(k - self.k)
         self.meter.work(leap, k, part, now_s)
         shares: list[PrefillShare] = []
         for rank in self.ranks:
-            rank.fill(shares)
+            fill(rank, shares)
         self._shares = shares
         rest = (self._rest if k == 0 else 1.0) * (1.0 - part)
         self.leap = leap = self._line(now_s, clock, rest)
         self.target = 1
         self.timer.set(now_s + leap.segment.elapsed(1))
-
-
-def _position(leap: Leap, now_s: float) -> tuple[int, float]:
-    """Whole steps that a leap has done at ``now_s``, and the fraction of the next."""
-    segment = leap.segment
-    k = segment.steps_by(leap.anchor_s, now_s)
-    if k >= segment.steps:
-        return k, 0.0
-    length = segment.base_s + segment.slope_s * k
-    part = (now_s - leap.anchor_s - segment.elapsed(k)) / length
-    return k, min(max(part, 0.0), 1.0)
-
-
-def _scaled(segment: Segment, rest: float) -> Segment:
-    """The remaining fraction ``rest`` of a segment's step 0, as a segment of one step."""
-    return Segment(
-        1,
-        segment.base_s * rest,
-        0.0,
-        segment.full_base_s * rest,
-        0.0,
-        segment.prefill_base_s * rest,
-        0.0,
-        segment.decode_fixed_s * rest,
-        segment.decode_token_s * rest,
-        segment.prefill_pair_s * rest,
-        segment.wait_base_s * rest,
-        0.0,
-        segment.flops * rest,
-        segment.hbm_bytes * rest,
-        segment.net_bytes * rest,
-        0.0,
-        0.0,
-    )

@@ -6,10 +6,26 @@ from math import nan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from factory.serving.links import Flow
     from factory.serving.rank import Rank
     from factory.workload import Request
 
+STAGE_HELD = 0
+STAGE_WAITING = 1
+STAGE_FETCHING = 2
+STAGE_RUNNING = 3
+STAGE_HANDING = 4
+STAGE_MOVING = 5
+STAGE_READY = 6
+STAGE_GONE = 7
+STAGE_RESERVING = 8
+"""Where a sequence is: before its router, waiting to be admitted, waiting for cached KV, prefilling
+or decoding, prefilled and waiting for room where it decodes, its KV on the way there, there, out,
+and waiting for that room before it is prefilled."""
+
 NO_COST = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_TIERS = (0, 0, 0)
+"""Tokens found in host memory, on disk, and in a shared store or at a peer: none."""
 
 
 class Sequence:
@@ -23,9 +39,20 @@ class Sequence:
         left: Prompt tokens (and, after a preemption, generated ones) still to compute, tokens.
         position: KV tokens it has on its current rank, tokens.
         cached: Tokens of the prompt found in the cache on the current rank, tokens.
-        hit: Blocks of the prompt found in the cache, blocks.
+        cached_by_tier: Those of them that came from host memory, from disk, and from a shared store
+            or a peer, tokens.
         pinned, private: KV blocks it holds on its current rank, shared and its own, blocks.
         prefill_pinned, prefill_private: Those it still holds on its prefill rank when it has moved.
+        final, prefill_final: Blocks that it may come to there, where the scheduler guarantees them.
+        declared: Output tokens that its client allows, tokens.
+        promise: Batch step at which it would come to them, as of joining (`schedulers`).
+        target: Where it is to decode, from when that is known.
+        decode_private, decode_final: Blocks taken for it there, and those it may come to.
+        flow: Its KV on the way to where it decodes.
+        is_counted: Whether the deployment's door counts it as inside.
+        stage: Where it is: one of the ``STAGE_`` constants.
+        doomed: Outcome with which it is to leave, or -1.
+        copy_from: (slot, leading blocks) to copy from a peer first, if the router says so.
         generated: Output tokens delivered or ready to deliver, as of its last joining, tokens.
         recompute: Tokens of `left` that it had computed before a preemption, tokens.
         steps: Decode steps that its answer takes if it is never preempted. This, ``pace``,
@@ -42,21 +69,29 @@ class Sequence:
     __slots__ = (
         "blocks",
         "cached",
+        "cached_by_tier",
         "computed_tokens",
+        "copy_from",
         "cost_mark",
         "counted",
+        "declared",
+        "decode_final",
+        "decode_private",
         "decode_rank",
         "decode_steps",
+        "doomed",
         "energy_input_j",
         "energy_output_j",
         "expected",
+        "final",
         "first_cached",
         "first_token_s",
+        "flow",
         "generated",
         "gpu_s_cached",
         "gpu_s_computed",
         "gpu_s_output",
-        "hit",
+        "is_counted",
         "join_context",
         "join_step",
         "left",
@@ -66,16 +101,20 @@ class Sequence:
         "position",
         "preemptions",
         "prefill_end_s",
+        "prefill_final",
         "prefill_pinned",
         "prefill_private",
         "prefill_rank",
         "prefill_start_s",
         "priority",
         "private",
+        "promise",
         "recompute",
         "recomputed_tokens",
         "request",
+        "stage",
         "steps",
+        "target",
         "ticket",
         "transfer_bytes",
         "transfer_s",
@@ -86,10 +125,12 @@ class Sequence:
     pace: int
     blocks: int
     counted: int
+    promise: int
 
-    def __init__(self, request: Request, limit: int, priority: int) -> None:
+    def __init__(self, request: Request, limit: int, priority: int, declared: int = 0) -> None:
         self.request = request
         self.limit = limit
+        self.declared = declared or limit
         self.priority = priority
         self.prefill_rank: Rank | None = None
         self.decode_rank: Rank | None = None
@@ -97,7 +138,17 @@ class Sequence:
         self.position = 0
         self.cached = 0
         self.first_cached = -1
-        self.hit = 0
+        self.cached_by_tier = NO_TIERS
+        self.copy_from: tuple[int, int] | None = None
+        self.stage = STAGE_HELD
+        self.doomed = -1
+        self.is_counted = False
+        self.target: Rank | None = None
+        self.flow: Flow | None = None
+        self.decode_private = 0
+        self.decode_final = 0
+        self.final = 0
+        self.prefill_final = 0
         self.pinned = 0
         self.private = 0
         self.generated = 0

@@ -32,7 +32,15 @@ _MOST_LOOKED_AT = 32
 
 
 class SpeculativeBatch(Batch, Protocol):
-    """What a rank asks of sequences that decode with drafts, besides what `Batch` answers."""
+    """What a rank asks of sequences that decode with drafts, besides what `Batch` answers.
+
+    Attributes:
+        lag: Steps of the replica that it has sat out.
+        is_paused: Whether it sits out the present ones.
+    """
+
+    lag: int
+    is_paused: bool
 
     @property
     def slope(self) -> float:
@@ -87,6 +95,8 @@ class SpeculativeLeapBatch:
         "_owed",
         "_slope",
         "_tickets",
+        "is_paused",
+        "lag",
         "settled",
         "size",
         "step",
@@ -96,6 +106,8 @@ class SpeculativeLeapBatch:
         self.size = 0
         self.step = step
         self.settled = step
+        self.lag = 0
+        self.is_paused = False
         self._block = block_size
         self._drafts = drafts
         self._context = 0

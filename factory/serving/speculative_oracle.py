@@ -45,12 +45,16 @@ class _Member:
 class SpeculativeStepBatch:
     """Every member is looked at in every step (see `speculative.SpeculativeBatch`)."""
 
-    __slots__ = ("_block", "_drafts", "_members", "_tickets", "settled", "size", "step")
+    __slots__ = (
+        "_block", "_drafts", "_members", "_tickets", "is_paused", "lag", "settled", "size", "step",
+    )  # fmt: skip
 
     def __init__(self, block_size: int, drafts: int, step: int = 0) -> None:
         self.size = 0
         self.step = step
         self.settled = step
+        self.lag = 0
+        self.is_paused = False
         self._block = block_size
         self._drafts = drafts
         self._members: dict[int, _Member] = {}

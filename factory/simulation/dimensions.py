@@ -79,8 +79,9 @@ def _serving(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTabl
                 "draft_tokens": deployment.speculation.draft_tokens
                 if deployment.speculation
                 else 0,
+                "longest_prompt_tokens": built.longest_prompt_tokens,
             }
-            for deployment in scenario.deployments
+            for deployment, built in zip(scenario.deployments, plant.deployments, strict=True)
         ],
     )
     names = {deployment.model for deployment in scenario.deployments}

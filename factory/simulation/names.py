@@ -9,6 +9,7 @@ from factory.facility import Placement, PoolNeed, Shelf, place
 from factory.records.batch import CodeTables, Limits
 from factory.scenario import Catalog, Deployment, Pool, Scenario
 from factory.scenario.resolve import DEFAULT_BLOCK_SIZE
+from factory.serving.stands import gpu_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,14 @@ class Layout:
         pools: The pools, by code.
         spares: Pseudo-pools, after them.
         placement: Which rack each replica stands in.
+        gpus: The GPUs of each replica of each pool, by number within its rack.
         codes: Names behind the codes; power node 0 is the facility, then come the racks.
     """
 
     pools: tuple[PoolPlace, ...]
     spares: tuple[Spare, ...]
     placement: Placement
+    gpus: tuple[tuple[tuple[int, ...], ...], ...]
     codes: CodeTables
 
 
@@ -71,6 +74,11 @@ def block_size(deployment: Deployment) -> int:
 
 def placed(scenario: Scenario, catalog: Catalog) -> Placement:
     """Which rack each replica of a scenario stands in."""
+    return place(*_wanted(scenario, catalog))
+
+
+def _wanted(scenario: Scenario, catalog: Catalog) -> tuple[list[Shelf], list[PoolNeed]]:
+    """What the racks of each group hold, and what each pool asks of them."""
     racks = scenario.facility.racks
     systems = [catalog.systems[group.system] for group in racks]
     groups = [
@@ -81,17 +89,18 @@ def placed(scenario: Scenario, catalog: Catalog) -> Placement:
     ]
     numbers = {group.name: number for number, group in enumerate(racks)}
     needs = [
-        PoolNeed(numbers[pool.racks], pool.replicas, pool.gpus_per_replica)
+        PoolNeed(numbers[pool.racks], pool.most_replicas, pool.gpus_per_replica)
         for deployment in scenario.deployments
         for pool in deployment.pools
     ]
-    return place(groups, needs)
+    return groups, needs
 
 
 def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
     """Names and places of a scenario that has been checked."""
     racks = scenario.facility.racks
-    placement = placed(scenario, catalog)
+    groups, needs = _wanted(scenario, catalog)
+    placement = place(groups, needs)
     pools: list[PoolPlace] = []
     names: list[str] = []
     replicas: list[str] = []
@@ -103,8 +112,8 @@ def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
             chosen = placement.replica_racks[code]
             pools.append(PoolPlace(code, number, pool, group, chosen, len(replicas)))
             names.append(pool.name)
-            replicas.extend(f"{pool.name}-{i}" for i in range(pool.replicas))
-            replica_pools.extend([code] * pool.replicas)
+            replicas.extend(f"{pool.name}-{i}" for i in range(pool.most_replicas))
+            replica_pools.extend([code] * pool.most_replicas)
     spares: list[Spare] = []
     for group, rack in enumerate(racks):
         pairs = zip(placement.rack_group, placement.free_gpus, strict=True)
@@ -133,4 +142,5 @@ def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
         power_nodes=nodes,
         power_node_levels=["facility"] + ["rack"] * (len(nodes) - 1),
     )
-    return Layout(tuple(pools), tuple(spares), placement, codes)
+    gpus = gpu_numbers(placement, groups, needs)
+    return Layout(tuple(pools), tuple(spares), placement, gpus, codes)

@@ -2,79 +2,53 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import inf
 
 from factory.facility import EnergyBins, RackBudget, Windows
-from factory.kernel import Kernel
-from factory.performance import (
-    Segment,
-    StepModel,
-    build,
-    build_memory,
-    build_reference,
-    efficiency,
-)
-from factory.performance.reference import ReferenceCosts
-from factory.power import clock_levels, idle_watts, power_law
-from factory.scenario import Catalog, GpuSpec, Scenario
+from factory.kernel import CLASS_ARRIVAL, Kernel
+from factory.performance import efficiency
+from factory.performance.kv_transfer import last_layer_bytes, transfer_bytes
+from factory.power import clock_levels, idle_watts
+from factory.scenario import Catalog, Scenario
 from factory.scenario.kernels import EngineSpec
 from factory.serving.acceptance import Acceptance
-from factory.serving.batch import Batch, LeapBatch, StepBatch
-from factory.serving.deployment import Deployment, PoolSide, Row, ServiceLevel
+from factory.serving.accounts import Accounts, Row, ServiceLevel
+from factory.serving.deadlines import Deadlines
+from factory.serving.deployment import Deployment, alive
+from factory.serving.door import control
+from factory.serving.fabric import Fabric
 from factory.serving.front_end import FrontEnd
+from factory.serving.handover import Handover
 from factory.serving.intake import Intake
-from factory.serving.kv_cache import KVCache
-from factory.serving.meter import FIELDS, TENANT_FIELDS, Meter
-from factory.serving.prefix_index import PrefixIndex
-from factory.serving.rank import Rank, RankLimits
-from factory.serving.replica import Replica
-from factory.serving.router import build as build_router
-from factory.serving.slots import Slots
-from factory.serving.speculative import SpeculativeBatch, SpeculativeLeapBatch
-from factory.serving.speculative_oracle import SpeculativeStepBatch
-from factory.serving.transfer import Fabric, Link
+from factory.serving.meter import TENANT_FIELDS
+from factory.serving.network import Cables, Network
+from factory.serving.pool_side import PoolSide
+from factory.serving.sequence import Sequence
+from factory.serving.stands import Stand, rank_numbers, stand
+from factory.serving.terms import Client, Terms
+from factory.serving.tier_build import DeploymentTiers
 from factory.simulation.names import Layout, PoolPlace, block_size, lay_out
+from factory.simulation.pool_builder import (
+    Plan,
+    PoolMeter,
+    RackMeter,
+    build_pool,
+    kv_capacity_tokens,
+)
+from factory.simulation.scaling import scale
 from factory.statistics import stream
 from factory.workload import Workload
 
-_GB = 1e9
-_WATERMARK = 0.01
-"""Share of a rank's KV blocks that admission leaves free for the growth of those running; vLLM's
-`watermark` has this default."""
+_TIERS = 1 << 16
+"""Owners of the tiers' timers, among those of transfers, begin here."""
 
+_OPENERS = 1 << 17
+"""Owners of the timers that let held requests in, among those of arrivals, begin here."""
 
-@dataclass(frozen=True, slots=True)
-class RackMeter:
-    """One rack: what is metered there, and what it draws whatever the replicas do.
-
-    Attributes:
-        windows: Joules of its GPUs in replicas (0) and capped seconds (1), by window.
-        bins: Joules by second, of the same GPUs.
-        gpus: GPUs in the rack.
-        other_w: Hosts, network, fans: drawn always, watts.
-        spare_w: Idle GPUs that no replica uses, watts.
-        budget: Its budget, if it has one.
-    """
-
-    windows: Windows
-    bins: EnergyBins
-    gpus: int
-    other_w: float
-    spare_w: float
-    budget: RackBudget | None
-
-
-@dataclass(frozen=True, slots=True)
-class PoolMeter:
-    """One pool: its sums and its yardstick."""
-
-    place: PoolPlace
-    windows: Windows
-    replicas: tuple[Replica, ...]
-    kv_capacity_tokens: int
-    reference: ReferenceCosts
+_DEADLINES = 1 << 16
+"""Owners of the deadlines' timers, among those of arrivals, begin here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +88,18 @@ def assemble(
     tenants = tuple(Windows(window_s, TENANT_FIELDS) for _ in scenario.workload.tenants)
     deployments: list[Deployment] = []
     intake = Intake(kernel, workload, deployments)
+
+    def arrived(sequence: Sequence, now_s: float) -> None:
+        deployments[sequence.request.deployment].arrived(sequence, now_s)
+
+    fabric = Fabric(kernel, 0, arrived)
+    cables = Cables()
     pools: list[PoolMeter] = []
     for number in range(len(scenario.deployments)):
-        builder = _Builder(scenario, catalog, layout, racks, tenants, kernel, number)
-        deployment = builder.deployment(write, intake, pools)
+        builder = _Builder(
+            scenario, catalog, layout, racks, tenants, kernel, fabric, cables, number
+        )
+        deployment = builder.deployment(write, note, intake, pools)
         deployments.append(deployment)
     names = [deployment.name for deployment in scenario.deployments]
     served = tuple(
@@ -170,26 +152,6 @@ def _noting(note: Callable[[Row], None], subject: str) -> Callable[[float, str, 
     return row
 
 
-def segment_watts(gpu: GpuSpec, model: StepModel) -> Callable[[Segment, float, float], float]:
-    """The draw of one GPU, the mean over the replica's, watts.
-
-    Its arguments are a segment, the clock, and which step of the segment is meant.
-    """
-    law = power_law(gpu, model.peak_flops, model.peak_hbm)
-
-    def watts(segment: Segment, clock: float, step: float) -> float:
-        if not step:
-            return law(segment.base_s, segment.flops, segment.hbm_bytes, clock)
-        return law(
-            segment.base_s + segment.slope_s * step,
-            segment.flops + segment.flops_slope * step,
-            segment.hbm_bytes + segment.hbm_slope * step,
-            clock,
-        )
-
-    return watts
-
-
 class _Builder:
     """Builds one deployment."""
 
@@ -201,6 +163,8 @@ class _Builder:
         racks: tuple[RackMeter, ...],
         tenants: tuple[Windows, ...],
         kernel: Kernel,
+        fabric: Fabric,
+        cables: Cables,
         number: int,
     ) -> None:
         self.scenario = scenario
@@ -209,72 +173,137 @@ class _Builder:
         self.racks = racks
         self.tenants = tenants
         self.kernel = kernel
+        self.fabric = fabric
         self.number = number
-        self.section = scenario.deployments[number]
-        self.block_size = block_size(self.section)
+        self.section = section = scenario.deployments[number]
         self.places = [place for place in layout.pools if place.deployment == number]
-        self.acceptance: Acceptance | None = None
-        self.drafts = 0
-        speculation = self.section.speculation
+        self.network = Network(section.kv_transfer, cables)
+        acceptance, drafts = None, 0
+        speculation = section.speculation
         if speculation is not None:
             run = scenario.run
-            draws = stream(run.seed, run.replication, f"speculation:{self.section.name}")
-            self.acceptance = Acceptance(speculation.chances, draws)
-            self.drafts = speculation.draft_tokens
+            draws = stream(run.seed, run.replication, f"speculation:{section.name}")
+            acceptance = Acceptance(speculation.chances, draws)
+            drafts = speculation.draft_tokens
+        self.plan = Plan(
+            scenario, catalog, layout, kernel, racks, tenants, section, acceptance, drafts,
+            DeploymentTiers(kernel, _TIERS + number), self.kv_bytes(), self.transfer_s,
+            self.ttft_limits(),
+        )  # fmt: skip
 
     def deployment(
-        self, write: Callable[[Row], None], intake: Intake, pools: list[PoolMeter]
+        self,
+        write: Callable[[Row], None],
+        note: Callable[[Row], None],
+        intake: Intake,
+        pools: list[PoolMeter],
     ) -> Deployment:
         """The deployment; its pools are appended to ``pools``."""
-        built = [self.pool(place) for place in self.places]
-        pools.extend(meter for meter, _ in built)
-        sides = {meter.place.pool.role: side for meter, side in built}
-        block = self.block_size
-        capacities = {
-            meter.place.pool.role: meter.kv_capacity_tokens // block * block for meter, _ in built
-        }
-        entry = sides.get("prefill") or sides["aggregated"]
-        decode = sides.get("decode")
+        plan = self.plan
+        block = block_size(self.section)
+        capacities = {}
+        for place in self.places:
+            blocks = kv_capacity_tokens(plan, place) // block
+            # Pinned prefixes may leave only the rest to a request.
+            blocks -= int(blocks * place.pool.kv_cache.pinned_ratio)
+            capacities[place.pool.role] = blocks * block
         prompt_limit = capacities["prefill" if "prefill" in capacities else "aggregated"]
         model = self.catalog.models[self.section.model]
         lengths = [place.pool.engine.max_model_len or model.max_context for place in self.places]
         # The drafts of the last step take KV too.
-        model_len = min(*lengths, capacities.get("decode", prompt_limit) - self.drafts)
+        model_len = min(*lengths, capacities.get("decode", prompt_limit) - plan.drafts)
+        for place in self.places:
+            engine = place.pool.engine
+            if place.pool.role != "decode" and not engine.scheduler.is_chunked:
+                prompt_limit = min(prompt_limit, engine.max_num_batched_tokens)
+        built = [build_pool(plan, place, model_len) for place in self.places]
+        pools.extend(meter for meter, _ in built)
+        sides = {meter.place.pool.role: side for meter, side in built}
+        entry = sides.get("prefill") or sides["aggregated"]
+        decode = sides.get("decode")
+        orders = [place.pool.engine.scheduler.order for place in self.places]
+        terms = Terms(
+            prompt_limit=prompt_limit,
+            model_len=model_len,
+            kv_bytes=plan.kv_bytes,
+            handover_steps=self.engine("decode").handover_wait_steps,
+            is_fair="fair" in orders,
+            is_early=self.section.kv_transfer.overlap == "by_layer" and decode is not None,
+            last_bytes=self.last_bytes,
+            local=self.section.conditional_disaggregation,
+        )
         levels = [
             ServiceLevel(limit.ttft_s, limit.itl_s, limit.e2e_s)
             for limit in self.layout.codes.tenant_limits
         ]
-        priorities = [tenant.priority for tenant in self.scenario.workload.tenants]
-        memory = build_memory(self.places[0].pool, self.section, self.catalog, self.scenario)
-        pool = self.places[0].pool
-        kv_bytes = memory.kv_bytes_per_token * pool.parallel.pp
-        if model.attention != "mla":
-            kv_bytes *= min(pool.parallel.tp, model.kv_heads)
+        accounts = Accounts((decode or entry).windows, self.tenants, levels, write)
+        clients = self.clients()
+        handover = None
+        if decode is not None:
+            handover = Handover(
+                decode, terms, accounts, self.fabric, self.network.path, entry.prefill_s
+            )
+            for rank in entry.ranks:
+                rank.tells = terms.is_early
         deployment = Deployment(
-            entry, decode, prompt_limit, model_len, kv_bytes, levels, priorities, self.tenants,
-            write, intake.left, self.acceptance, self.engine("decode").handover_wait_steps,
-        )  # fmt: skip
+            entry, decode, terms, clients, accounts, intake.left, plan.acceptance, handover
+        )
+        self.front(deployment, entry, is_split=decode is not None)
+        for rank in (rank for side in sides.values() for rank in side.ranks):
+            rank.is_watched = deployment.door is not None
+        if any(min(client.ttft_timeout_s, client.timeout_s) < inf for client in clients):
+            owner = _DEADLINES + self.number
+            deployment.deadlines = Deadlines(self.kernel, owner, deployment.expired, alive)
+        for meter, _ in built:
+            for replica in meter.replicas:
+                replica.owner = deployment
+        scale(self.plan, deployment, built, intake, note)
+        if deployment.door is not None:
+            deployment.size_door(deployment.door)
+        return deployment
+
+    def clients(self) -> list[Client]:
+        """What is known of each tenant of the run."""
+        return [
+            Client(
+                tenant.priority,
+                tenant.timeouts.ttft_timeout_s or inf,
+                tenant.timeouts.timeout_s or inf,
+            )
+            for tenant in self.scenario.workload.tenants
+        ]
+
+    def ttft_limits(self) -> tuple[float, ...]:
+        """Limit of each tenant on its time to first token: as agreed, else its patience."""
+        return tuple(
+            tenant.slo.ttft_s or tenant.timeouts.ttft_timeout_s or inf
+            for tenant in self.scenario.workload.tenants
+        )
+
+    def front(self, deployment: Deployment, entry: PoolSide, *, is_split: bool) -> None:
+        """What lies before the router."""
         engine = self.engine("prefill")
         # A prefill pool has no batch in flight between whose steps its scheduler would look.
-        steps = engine.request_wait_steps if decode is None else 0.0
+        steps = 0.0 if is_split else engine.request_wait_steps
         if engine.request_overhead_ms or steps:
             deployment.front_end = FrontEnd(
                 self.kernel, self.number, engine.request_overhead_ms * 1e-3, steps,
                 entry.ranks[0].replica, deployment.enter,
             )  # fmt: skip
-        if decode is not None:
-            latency_s = self.section.kv_transfer.latency_ms * 1e-3
-            rank_gpus = min(
-                place.pool.gpus_per_replica // place.pool.parallel.dp for place in self.places
-            )
-            most = self.bandwidth_gb_s() * _GB * rank_gpus
-            deployment.fabric = Fabric(
-                self.kernel, self.number, latency_s, most, deployment.arrived
-            )
-        for meter, _ in built:
-            for replica in meter.replicas:
-                replica.owner = deployment
-        return deployment
+        tenants = self.scenario.workload.tenants
+        door = control(
+            self.section.admission,
+            [tenant.name for tenant in tenants],
+            [tenant.priority for tenant in tenants],
+            self.plan.ttft_limits_s,
+        )
+        if door is None:
+            return
+        deployment.door = door
+        deployment.opener = self.kernel.timer(
+            CLASS_ARRIVAL, _OPENERS + self.number, deployment.wake
+        )
+        deployment.predicted_ttft_s = entry.predicted_ttft_s
 
     def engine(self, role: str) -> EngineSpec:
         """What the engine of the pool of a role, or of the only one, adds to its kernels."""
@@ -283,111 +312,44 @@ class _Builder:
         generation = self.catalog.gpus[system.gpu].generation
         return efficiency(generation, place.pool.engine.profile, self.catalog).engine
 
-    def pool(self, place: PoolPlace) -> tuple[PoolMeter, PoolSide]:
-        """One pool, as it is metered and as its deployment sees it."""
-        pool = place.pool
-        run = self.scenario.run
-        scenario = self.scenario
-        system = self.catalog.systems[scenario.facility.racks[place.group].system]
-        gpu = self.catalog.gpus[system.gpu]
-        model = build(pool, self.section, self.catalog, scenario)
-        capacity = self.kv_capacity_tokens(place)
-        reference = build_reference(pool, model, capacity)
-        if self.acceptance is not None:
-            output_gpu_s = reference.output_gpu_s / self.acceptance.tokens_per_step
-            reference = replace(reference, output_gpu_s=output_gpu_s)
-        windows = Windows(run.window_s, FIELDS)
-        dp = pool.parallel.dp
-        slots = Slots(pool.replicas * dp)
-        index = PrefixIndex(slots.count)
-        router = self.section.decode_router if pool.role == "decode" else self.section.router
-        caching = pool.engine.enable_prefix_caching and pool.role != "decode"
-        watched = caching and router.policy == "kv_aware"
-        blocks = capacity // self.block_size
-        limits = RankLimits(
-            sequences=pool.engine.max_num_seqs,
-            batched_tokens=pool.engine.max_num_batched_tokens,
-            block_size=self.block_size,
-            prefix_caching=caching,
-            watermark_blocks=int(blocks * _WATERMARK),
-            drafts=self.drafts,
-        )
-        stepwise = run.engine == "step"
-        watts = segment_watts(gpu, model)
-        link_bytes_per_s = self.bandwidth_gb_s() * _GB * pool.gpus_per_replica
-        ranks: list[Rank] = []
-        replicas: list[Replica] = []
-        links: dict[int, Link] = {}
-        for number, rack in enumerate(place.racks):
-            code = place.first_replica + number
-            rack_meter = self.racks[rack]
-            own: list[Rank] = []
-            drafting: list[SpeculativeBatch] = []
-            for rank in range(dp):
-                slot = len(ranks) + rank
-                listener = index.listener(slot) if watched else None
-                cache = KVCache(blocks, listener)
-                if self.drafts:
-                    drafting.append(self.speculative_batch(stepwise))
-                    own.append(Rank(rank, slot, slots, limits, cache, drafting[-1], drafting[-1]))
-                else:
-                    batch: Batch = (StepBatch if stepwise else LeapBatch)(self.block_size)
-                    own.append(Rank(rank, slot, slots, limits, cache, batch))
-            ranks.extend(own)
-            meter = Meter(
-                windows,
-                list(self.tenants),
-                rack_meter.bins,
-                rack_meter.windows,
-                pool.gpus_per_replica,
-                drafting,
-            )
-            idle_w = idle_watts(gpu, loaded=True)
-            replica = Replica(
-                self.kernel, code, own, model, meter, watts, idle_w, pool.clock_ratio, stepwise
-            )
-            if rack_meter.budget is not None:
-                replica.budget = rack_meter.budget
-                rack_meter.budget.add(replica)
-            replicas.append(replica)
-            links[code] = Link(link_bytes_per_s)
-        source = f"router:{self.section.name}:{pool.name}"
-        draws = stream(run.seed, run.replication, source)
-        chosen = build_router(
-            router.policy,
-            draws,
-            index,
-            self.block_size,
-            router.overlap_weight,
-            router.load_weight,
-        )
-        side = PoolSide(ranks, slots, chosen, windows, links)
-        return PoolMeter(place, windows, tuple(replicas), capacity, reference), side
+    def kv_bytes(self) -> Callable[[int], float]:
+        """Bytes of KV of a prompt of so many tokens, over all GPUs of a rank."""
+        model = self.catalog.models[self.section.model]
+        kv_format = self.section.precision.kv_cache
+        draft = self.section.speculation is not None
 
-    def speculative_batch(self, stepwise: bool) -> SpeculativeBatch:
-        """An empty batch whose steps verify drafts."""
-        if stepwise:
-            return SpeculativeStepBatch(self.block_size, self.drafts)
-        return SpeculativeLeapBatch(self.block_size, self.drafts)
+        def size(tokens: int) -> float:
+            return transfer_bytes(model, kv_format, tokens, draft=draft)
 
-    def kv_capacity_tokens(self, place: PoolPlace) -> int:
-        """KV tokens of one rank: what the engine states, or what memory leaves."""
-        engine = place.pool.engine
-        if engine.kv_capacity_tokens is not None:
-            return engine.kv_capacity_tokens
-        if engine.step_model.kind == "fixed":
-            return sys.maxsize // 2
-        memory = build_memory(place.pool, self.section, self.catalog, self.scenario)
-        return memory.kv_capacity_tokens
+        # It is a line up to the window of the sliding layers, and another from there on.
+        window = model.sliding_window
+        state = size(0)
+        near = size(1) - state
+        far = size(window + 1) - size(window)
+        beyond = size(window) - far * window
+        if not window:
+            return lambda tokens: state + near * tokens
+        return lambda tokens: state + near * tokens if tokens <= window else beyond + far * tokens
 
-    def bandwidth_gb_s(self) -> float:
-        """KV-transfer bandwidth per GPU: as stated, else NVLink in one domain, else the network."""
-        stated = self.section.kv_transfer.bandwidth_gb_s
-        if stated is not None:
-            return stated
-        racks = {rack for place in self.places for rack in place.racks}
-        group = self.scenario.facility.racks[self.places[0].group]
+    def last_bytes(self, tokens: int) -> float:
+        """Bytes of KV that are there only when a prompt is, of a last step of so many tokens."""
+        model = self.catalog.models[self.section.model]
+        return last_layer_bytes(model, self.section.precision.kv_cache, tokens)
+
+    def transfer_s(self, tokens: int) -> float:
+        """Estimate of the seconds to copy the KV of so many tokens between two replicas."""
+        first, last = self.places[0], self.places[-1]
+        source, sink = self.a_stand(first, 0), self.a_stand(last, len(last.racks) - 1)
+        if self.network.kind(source, sink) is None:
+            return inf
+        way = self.network.path(source, sink)
+        return way.latency_s + self.plan.kv_bytes(tokens) / way.bound
+
+    def a_stand(self, place: PoolPlace, replica: int) -> Stand:
+        """Where the first rank of a replica stands."""
+        group = self.scenario.facility.racks[place.group]
         system = self.catalog.systems[group.system]
-        gpu = self.catalog.gpus[system.gpu]
-        one_domain = len(racks) == 1 and system.nvlink_domain_gpus >= system.gpus_per_rack
-        return gpu.nvlink_gb_s if one_domain else gpu.scaleout_gb_s
+        parallel = place.pool.parallel
+        numbers = self.layout.gpus[place.code][replica]
+        own = rank_numbers(numbers, parallel.tp, parallel.dp, 0)
+        return stand(place.racks[replica], own, system, self.catalog.gpus[system.gpu])

@@ -14,6 +14,7 @@ from factory.records.reader import Columns, RunReader
 from factory.records.run_directory import changed_tables, read_manifest
 from factory.validation.request_laws import largest, request_laws
 from factory.validation.results import LawResult, departure, within
+from factory.validation.scale_laws import replicas_that_hold_gpus
 
 __all__ = ["LawResult", "check_run", "check_tables"]
 
@@ -68,6 +69,7 @@ def check_tables(run: Path) -> list[LawResult]:
         _ledger(pools),
         _no_negative_state(pools),
         _provisioned(reader, pools),
+        replicas_that_hold_gpus(reader, pools, end_s),
         _energy(reader, pools),
         _budget(reader),
         _cost_identity(reader),

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from factory.economics.cache import LOWER_TIERS
 from factory.records.codes import LEDGER_STATES, OUTCOMES, WORKING_STATES
 from factory.records.derive import JOULES_PER_KWH
 from factory.records.reader import Columns, RunReader
 from factory.validation.results import LawResult, departure, within
+from factory.validation.retry_laws import retries
 
+_TIERS = tuple(f"input_cached_{tier}_tokens" for tier in LOWER_TIERS)
 _NUMBERS = (
     "weight",
     "attempt",
+    "first_arrival_time_s",
     "arrival_time_s",
     "prefill_start_time_s",
     "prefill_end_time_s",
@@ -22,6 +26,7 @@ _NUMBERS = (
     "input_computed_tokens",
     "input_recomputed_tokens",
     "input_cached_tokens",
+    *_TIERS,
     "requested_output_tokens",
     "output_tokens",
     "gpu_s_input_computed",
@@ -30,7 +35,7 @@ _NUMBERS = (
     "energy_input_j",
     "energy_output_j",
 )
-_COUNTED = ("offered", "completed", "good", "rejected")
+_COUNTED = ("offered", "retried", "completed", "good", "rejected", "timed_out", "failed")
 _TOKENS = ("input_computed_tokens", "input_recomputed_tokens", "input_cached_tokens")
 _WORKING = tuple(f"gpu_s_{LEDGER_STATES[state]}" for state in WORKING_STATES)
 
@@ -56,7 +61,9 @@ def request_laws(reader: RunReader, end_s: float, requests: int) -> list[LawResu
         _outcomes(rows, counted, requests),
         _little(rows, end_s),
         _instants(rows, end_s),
+        retries(reader),
         _own_tokens(rows),
+        _tiers(rows),
         _tokens(rows, pools, counted),
         _allocation(rows, pools),
         _energy(rows, pools),
@@ -64,20 +71,21 @@ def request_laws(reader: RunReader, end_s: float, requests: int) -> list[LawResu
 
 
 def _outcomes(rows: Columns, counted: Columns, requests: int) -> LawResult:
-    """Arrivals = completed + rejected + timed out + failed + in flight, in every table alike."""
+    """Offered + retried = completed + rejected + timed out + failed + in flight, in every table."""
     by_outcome = {name: int(rows.is_equal("outcome", name).sum()) for name in OUTCOMES}
     attempt = rows.number("attempt")
     want = {
         "offered": int((attempt == 0).sum()),
-        "completed": by_outcome["completed"],
+        "retried": int((attempt > 0).sum()),
         "good": int(rows.flag("is_good").sum()),
-        "rejected": by_outcome["rejected"],
+        **{name: by_outcome[name] for name in ("completed", "rejected", "timed_out", "failed")},
     }
     got = {name: int(counted.number(name).sum()) for name in _COUNTED}
     off = {name: abs(want[name] - got[name]) for name in _COUNTED}
     off["requests"] = abs(requests - sum(by_outcome.values()))
     told = ", ".join(f"{count} {name}" for name, count in by_outcome.items() if count)
-    detail = f"{rows.rows} attempts = {told or 'none'}"
+    detail = f"{want['offered']} offered + {want['retried']} retried = {rows.rows} attempts"
+    detail += f" = {told or 'none'}"
     worst = max(off, key=lambda name: off[name])
     if off[worst]:
         detail += f"; {worst} differs: {want.get(worst, rows.rows)} in fact_requests, "
@@ -109,8 +117,9 @@ def _little(rows: Columns, end_s: float) -> LawResult:
 
 
 def _instants(rows: Columns, end_s: float) -> LawResult:
-    """Arrival ≤ start ≤ end of prefill ≤ first token ≤ completion ≤ end of the run."""
+    """First arrival ≤ arrival ≤ prefill's start ≤ its end ≤ first token ≤ completion ≤ end."""
     names = (
+        "first_arrival_time_s",
         "arrival_time_s",
         "prefill_start_time_s",
         "prefill_end_time_s",
@@ -138,7 +147,8 @@ def _own_tokens(rows: Columns) -> LawResult:
     """A completed request's prompt is computed or cached, and its output is what it asked for.
 
     A truncated answer ends where prompt and output reach the limit of its deployment: the same sum
-    for all of them, which no other completed request passes.
+    for all of them, which no other completed request passes. No other attempt has more than it
+    asked for.
     """
     done = rows.is_equal("outcome", "completed")
     cut = rows.flag("is_truncated")
@@ -152,7 +162,9 @@ def _own_tokens(rows: Columns) -> LawResult:
         mine = done & (deployment == code)
         limit = float(total[mine & cut].max())
         off += np.where(mine, np.where(cut, limit - total, np.maximum(total - limit, 0.0)), 0.0)
-    off = np.where(done, off, 0.0)
+    over = np.maximum(prompt - rows.number("input_tokens"), 0.0)
+    over += np.maximum(output - rows.number("requested_output_tokens"), 0.0)
+    off = np.where(done, off, over)
     worst = float(off.max(initial=0.0))
     detail = f"computed + cached = input, delivered = requested, of {int(done.sum())} completed"
     if cut.any():
@@ -179,6 +191,22 @@ def _tokens(rows: Columns, pools: Columns, counted: Columns) -> LawResult:
     off["input_tokens"] = departure(demand, float(counted.number("input_tokens").sum()))
     worst = max(off, key=lambda name: off[name])
     return within("tokens_conserved", off[worst], 1e-9, f"worst is {worst}; {', '.join(told)}")
+
+
+def _tiers(rows: Columns) -> LawResult:
+    """Tokens fetched from lower tiers are among the cached ones, which are among the prompt."""
+    below = sum(rows.number(name) for name in _TIERS)
+    cached = rows.number("input_cached_tokens")
+    over = np.maximum(below - cached, cached - rows.number("input_tokens"))
+    worst, row = largest(np.maximum(over, 0.0))
+    told = ", ".join(
+        f"{rows.number(name).sum():.12g} {tier}"
+        for tier, name in zip(LOWER_TIERS, _TIERS, strict=True)
+    )
+    detail = f"{cached.sum():.12g} cached tokens, of them {told}"
+    if worst:
+        detail += f"; row {row} is off by {worst:.0f} tokens"
+    return within("tiers_within_cached", worst, 0, detail)
 
 
 def _allocation(rows: Columns, pools: Columns) -> LawResult:

@@ -15,6 +15,7 @@ from factory.workload.loops import ClosedLoop, OpenLoop
 from factory.workload.mix import Mix, Source
 from factory.workload.protocol import Workload
 from factory.workload.replay import AgenticReplay, RunReplay, TraceReplay
+from factory.workload.retries import Retries, policy
 from factory.workload.tenants import TenantDemand, script
 from factory.workload.traces import agentic, azure, finished_runs, mooncake
 from factory.workload.traces.bad_rows import BadRows
@@ -64,7 +65,14 @@ class _Builder:
             self._check_end(self.tenants[self.loaded[0]], self.loaded[0])
         for position in self.loaded:
             sources.append(self._tenant(position, len(sources)))
-        return Mix(sources, self.block_sizes, self.scenario.run.requests)
+        run = self.scenario.run
+        mix = Mix(sources, self.block_sizes, run.requests)
+        policies = {
+            position: policy(tenant.name, tenant.retry)
+            for position, tenant in enumerate(self.tenants)
+            if tenant.retry is not None
+        }
+        return Retries(mix, policies, run.seed, run.replication) if policies else mix
 
     def _check_end(self, tenant: Tenant, position: int) -> None:
         run = self.scenario.run
@@ -99,6 +107,7 @@ class _Builder:
                 growth=session.growth,
                 prefix_tokens=tenant.shared_prefix.tokens,
                 prefix_count=tenant.shared_prefix.count,
+                max_tokens=tenant.max_tokens or 0,
                 seed=run.seed,
                 replication=run.replication,
             )

@@ -24,15 +24,23 @@ class Request:
         blocks: Runs of block ids, flattened: `(first, count, first, count, …)`. They cover
             `ceil(input_tokens / block_size)` blocks; only the last may be partial. Ids are
             chained: an id determines every block before it. Empty when nothing is shareable.
+        context_blocks: Runs of the whole blocks of prompt and answer, of which `blocks` are the
+            start, where a later prompt may continue the answer; else empty.
+        max_tokens: Output tokens that the client allows, as it tells the engine; 0 for as many as
+            `output_tokens`, as load generators with ``ignore_eos`` do.
+        first_s: Arrival of the first attempt, seconds.
     """
 
     __slots__ = (
         "arrival_s",
         "attempt",
         "blocks",
+        "context_blocks",
         "deployment",
+        "first_s",
         "index",
         "input_tokens",
+        "max_tokens",
         "output_tokens",
         "parent",
         "root",
@@ -55,6 +63,9 @@ class Request:
         input_tokens: int,
         output_tokens: int,
         blocks: tuple[int, ...],
+        context_blocks: tuple[int, ...] = (),
+        max_tokens: int = 0,
+        first_s: float | None = None,
     ) -> None:
         self.index = index
         self.tenant = tenant
@@ -68,6 +79,9 @@ class Request:
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.blocks = blocks
+        self.context_blocks = context_blocks
+        self.max_tokens = max_tokens
+        self.first_s = arrival_s if first_s is None else first_s
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)

@@ -38,6 +38,7 @@ class TenantDemand:
         growth: Whether a turn's prompt contains the whole session so far.
         prefix_tokens: Tokens before every prompt that sessions share.
         prefix_count: Distinct shared prefixes; each session has one of them.
+        max_tokens: Output tokens that its clients allow; 0 for those of each answer.
         seed: Root of the run's streams.
         replication: Repetition under the same seed.
     """
@@ -57,6 +58,7 @@ class TenantDemand:
     prefix_count: int
     seed: int
     replication: int
+    max_tokens: int = 0
 
     def stream(self, what: str, chunk: int) -> np.random.Generator:
         """The random stream of one aspect, so that changing one leaves the others alone."""
@@ -118,6 +120,8 @@ class SingleTurns:
             input_tokens,
             output_tokens,
             blocks,
+            (),
+            self._demand.max_tokens,
         )
 
     def follow(
@@ -220,9 +224,14 @@ class Sessions:
         demand = self._demand
         rows, at, blocks = live.rows, live.at, live.prefix
         prompt = rows.prompts[at]
+        context: Runs = ()
         if demand.growth and (turn or live.end - at > 1):
             size = demand.block_size
-            private = prompt // size - demand.prefix_tokens // size
+            shared = demand.prefix_tokens // size
+            private = prompt // size - shared
+            answered = (prompt + rows.outputs[at]) // size - shared
+            if answered:
+                context = (*blocks, live.private, answered)
             if private:
                 blocks = (*blocks, live.private, private)
         return Request(
@@ -238,6 +247,8 @@ class Sessions:
             prompt,
             rows.outputs[at],
             blocks,
+            context,
+            demand.max_tokens,
         )
 
     def _draw(self, chunk: int) -> _Rows:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from made_run import SUMMARY, make_run
+from small_runs import overloaded
 from typer.testing import CliRunner
 
 from factory.cli.app import app
@@ -369,6 +370,25 @@ def test_overlays_change_a_run_and_its_identity(
     kept = json.loads((Path(runs[1]["run_dir"]) / "run.json").read_text())
     change = kept["scenario"]["catalog_changes"]["engines"]["generic"]["step_overhead_ms"]
     assert (change["value"], change["source"]) == (5.0, "here")
+
+
+def test_what_was_not_served_is_in_the_json_the_page_and_the_laws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("overloaded.yaml").write_text(json.dumps(overloaded()), "utf-8")
+    result = runner.invoke(app, ["run", "overloaded.yaml", "--out", "run", "--json"])
+    assert result.exit_code == 0, result.output
+    run = json.loads(result.stdout)
+    ends = [run[name] for name in ("completed", "rejected", "timed_out", "failed", "in_flight")]
+    assert run["requests"] == run["offered"] + run["retried"] == sum(ends)
+    assert run["rejected"] > run["rejected_too_long"] > 0
+    assert run["cache"]["gpu_hit_ratio"] == pytest.approx(run["cache_hit_ratio"])
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    for words in ("rejected for length", "turned away by admission", "timed out", "were retries"):
+        assert words in page
+    laws = json.loads(runner.invoke(app, ["check", "--run", "run", "--json"]).stdout)
+    assert laws["is_sound"], laws
 
 
 def test_check_reads_overlays(tmp_path: Path) -> None:

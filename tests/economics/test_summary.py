@@ -10,10 +10,15 @@ import hand_made_run as by_hand
 import pytest
 
 from factory.economics import summarize, summarize_pools, summarize_windows
+from factory.economics.service import ATTEMPTS
 from factory.errors import InputError
+from factory.records.codes import FAILED, TIMED_OUT
+from factory.records.fact_requests import REQUESTS
 from factory.records.query import query
 
 exactly = pytest.approx
+NAN = float("nan")
+REQUEST = [field.name for field in REQUESTS.raw]
 
 
 @pytest.fixture(scope="module")
@@ -230,13 +235,76 @@ def test_a_retry_counts_once(tmp_path: Path) -> None:
         "seconds": 20.0,
         "offered": 5,
         "completed": 5,
+        "rejected": 0,
+        "timed_out": 0,
+        "failed": 0,
+        "in_flight": 0,
         "good": 4,
-        "truncated": 0,
-        "rejected": 1,
         "attainment_ratio": 4 / 5,
+        "attempts": {
+            "requests": 6,
+            "offered": 5,
+            "retried": 1,
+            "completed": 5,
+            "rejected": 1,
+            "timed_out": 0,
+            "failed": 0,
+            "in_flight": 0,
+            "truncated": 0,
+            "rejected_too_long": 0,
+        },
+        "retry_ratio": 1 / 6,
     }
     assert summary["attainment"]["agent"]["attainment_ratio"] == 1.0
     assert summary["good"] == 5
+
+
+def test_outcomes_of_attempts_and_of_the_requests_behind_them(tmp_path: Path) -> None:
+    def lost(streams: dict, dims: dict) -> None:
+        # r3 was turned away at 15 s, too long; tried again, it is given up at 18 s, then lost.
+        dims["dim_deployments"][0]["longest_prompt_tokens"] = 49
+        again = {"root": 3, "first_s": 15.0}
+        for number, at_s, left_s, outcome in ((6, 16.0, 18.0, TIMED_OUT), (7, 19.0, 31.0, FAILED)):
+            times = (at_s, NAN, NAN, NAN, left_s)
+            streams["fact_requests"].append(
+                by_hand.request(
+                    number, 1, times, (50, 0, 0, 0, 0), (0, 0, 0),
+                    outcome=outcome, attempt=number - 5, **again,
+                )
+            )  # fmt: skip
+
+    summary = summarize(by_hand.write(tmp_path / "run", lost))
+    assert {name: summary[name] for name in ATTEMPTS} == {
+        "requests": 8,
+        "offered": 6,
+        "retried": 2,
+        "completed": 5,
+        "rejected": 1,
+        "timed_out": 1,
+        "failed": 1,
+        "in_flight": 0,
+        "truncated": 0,
+        "rejected_too_long": 1,
+    }
+    measured = summary["measured"]
+    logical = ("offered", "completed", "rejected", "timed_out", "failed", "in_flight")
+    assert [measured[name] for name in logical] == [5, 4, 0, 0, 1, 0]
+    assert measured["retry_ratio"] == 2 / 7
+    assert summary["attainment"]["agent"]["completed"] == 1
+
+
+def test_cached_tokens_by_tier_add_up(summary: dict[str, Any]) -> None:
+    # r1 has 50 cached tokens; r4 has 600: 128 from host memory, 64 from disk, 8 from elsewhere.
+    cache = summary["cache"]
+    assert [cache[f"{tier}_tokens"] for tier in ("gpu", "host", "disk", "remote")] == [
+        650 - 200,
+        128,
+        64,
+        8,
+    ]
+    assert cache["host_hit_ratio"] == 128 / (650 + 950)
+    ratios = [value for name, value in cache.items() if name.endswith("ratio")]
+    assert sum(ratios) == exactly(summary["cache_hit_ratio"])
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -248,13 +316,14 @@ def test_cut_and_refused_requests_are_counted(tmp_path: Path) -> None:
     def cut(streams: dict, _: dict) -> None:
         for row in (0, 4):  # one of the warm-up, one measured
             values = list(streams["fact_requests"][row])
-            values[22] += 5
+            values[REQUEST.index("requested_output_tokens")] += 5
             streams["fact_requests"][row] = tuple(values)
 
     run = by_hand.write(tmp_path / "run", cut)
     summary = summarize(run)
     assert (summary["truncated"], summary["rejected"]) == (2, 1)
-    assert (summary["measured"]["truncated"], summary["measured"]["rejected"]) == (1, 1)
+    attempts = summary["measured"]["attempts"]
+    assert (attempts["truncated"], attempts["rejected"]) == (1, 1)
     answer = query(
         run, "SELECT sum(truncated), sum(requests) FILTER (outcome = 'rejected') "
         "FROM v_tenant_outcomes"

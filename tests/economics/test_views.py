@@ -11,7 +11,7 @@ import hand_made_run as by_hand
 import pytest
 
 from factory.economics import summarize, summarize_pools, summarize_windows
-from factory.records.codes import LEDGER_STATES
+from factory.records.codes import LEDGER_STATES, OUTCOMES
 from factory.records.query import ask, connect
 
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -110,6 +110,38 @@ def test_run(run: Path, rows: Rows) -> None:
             },
         },
     )
+
+
+def test_cache(run: Path, rows: Rows) -> None:
+    (sql,) = rows("SELECT * FROM v_run_cache")
+    assert_equal(sql, summarize(run)["cache"])
+
+
+def test_outcomes(run: Path, rows: Rows) -> None:
+    measured = summarize(run)["measured"]
+    (sql,) = rows("SELECT * FROM v_run_attainment")
+    assert_equal(sql, {name: measured[name] for name in OUTCOMES})
+    for outcome in OUTCOMES:
+        found = rows(
+            "SELECT coalesce(sum(requests), 0) AS n, coalesce(sum(too_long), 0) AS too_long "
+            f"FROM v_tenant_outcomes WHERE outcome = '{outcome}'"
+        )[0]
+        assert found["n"] == measured["attempts"][outcome]
+        if outcome == "rejected":
+            assert found["too_long"] == measured["attempts"]["rejected_too_long"]
+
+
+def test_windows_of_tenants_add_up_to_the_run(run: Path, rows: Rows) -> None:
+    (whole,) = rows("SELECT * FROM v_run_goodput")
+    names = ("offered", "retried", "completed", "good", "rejected", "timed_out", "failed")
+    windows = rows("SELECT * FROM v_tenant_windows WHERE is_measured")
+    assert_equal(
+        {name: sum(row[name] for row in windows) for name in names},
+        {name: whole[name] for name in names},
+    )
+    seconds = {row["window_index"]: row["window_s"] for row in windows}
+    good = sum(row["goodput_requests_per_s"] * row["window_s"] for row in windows)
+    assert good / sum(seconds.values()) == pytest.approx(whole["goodput_requests_per_s"])
 
 
 def test_windows(run: Path, rows: Rows) -> None:

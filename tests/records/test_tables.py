@@ -246,13 +246,13 @@ def test_the_end_of_the_measured_interval_may_come_late(
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (13, float("nan"), "arrival_time_s: row 0 of a batch is null, must have a value"),
-        (14, float("inf"), "prefill_start_time_s: row 0 of a batch is infinite"),
-        (18, 1.5, "input_tokens: row 0 of a batch must be a whole number"),
-        (18, None, "input_tokens: a value does not fit int64"),
+        (14, float("nan"), "arrival_time_s: row 0 of a batch is null, must have a value"),
+        (15, float("inf"), "prefill_start_time_s: row 0 of a batch is infinite"),
+        (19, 1.5, "input_tokens: row 0 of a batch must be a whole number"),
+        (19, None, "input_tokens: a value does not fit int64"),
         (2, 2.0**40, "attempt: a value does not fit int32"),
         (7, 2, "tenant: no such code, got 2, allowed: 0 to 1"),
-        (28, "x", "fact_requests: a row does not fit"),
+        (32, "x", "fact_requests: a row does not fit"),
     ],
 )
 def test_a_value_that_cannot_stand_is_named(

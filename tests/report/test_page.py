@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from views import figures, odd_views, tenant, timeline, view
+from views import figures, odd_views, pool, tenant, timeline, view
 
 from factory.errors import RunError
-from factory.report.model import Figures, Power, Rejections, RunView
+from factory.report.model import Figures, Power, RunView
+from factory.report.outcomes import Attempts
 from factory.report.page import render_page, write_page
 
 VOID = {"meta", "link", "br", "hr", "path"}
@@ -106,6 +107,34 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
         write_page(view(), tmp_path / "absent" / "report.html")
 
 
+def test_outcomes_and_tiers_have_their_tables() -> None:
+    books = Attempts(1400, retried=400, turned_away=301, timed_out=102, wasted_ratio=0.03)
+    chat = dataclasses.replace(tenant(), attempts=books)
+    cache = {"gpu": 0.16, "host": 0.14, "disk": 0.06, "remote": 0.0}
+    run = view(tenants=(chat,), attempts=books, figures=figures(cache=cache))
+    html = render_page(run)
+    for words in (
+        "turned away",
+        "timed out",
+        ">301<",
+        ">102<",
+        "Host memory",
+        "from prefix caches",
+    ):
+        assert words in html
+    plain = render_page(view())
+    assert "GPU time wasted" not in plain
+    assert "Host memory" not in plain
+    assert "What happened" not in plain
+
+
+def test_replicas_that_may_come_are_told() -> None:
+    scaled = dataclasses.replace(pool("serve"), gpus=48, gpus_per_replica=8)
+    html = render_page(view(pools=(scaled,), figures=figures(gpus_provisioned=60.0)))
+    assert "2 × 8 GPUs (tp 8) at the start, at most 6" in html
+    assert "GPUs given back (12.0 of 72, on average) stand in none." in html
+
+
 def test_warnings_and_budgets_are_on_the_page() -> None:
     power = Power(162.0, 148.0, 121.0, 110.0, 1)
     line = dataclasses.replace(timeline(), budget_kw=121.0)
@@ -113,11 +142,11 @@ def test_warnings_and_budgets_are_on_the_page() -> None:
         power=power,
         timeline=line,
         truncated=3,
-        rejections=Rejections(40, 33_000),
+        attempts=Attempts(1000, too_long=40, shortest_tokens=33_000),
         tenants=(tenant(good=370),),
     )
     html = render_page(run)
-    assert "40 of 1,000 requests were rejected" in html
+    assert "40 of 1,000 requests were rejected for length" in html
     assert "3 answers were cut short" in html
     assert "more than the 148 kW contracted" in html
     assert "racks at their budgets 121 to 121 kW" in html

@@ -7,7 +7,8 @@ from rich.console import Console
 from views import figures, odd_views, tenant, view
 
 from factory.report.lines import deep_lines, service_lines, surface_lines
-from factory.report.model import Figures, Offer, Power, Rejections, RunView
+from factory.report.model import Figures, Offer, Power, RunView
+from factory.report.outcomes import Attempts
 from factory.report.screen import render
 
 
@@ -47,6 +48,18 @@ def test_counts_say_what_they_count() -> None:
     assert "1,000 requests in 55 min measured · 1,000 in the whole run" in line
 
 
+def test_attempts_are_not_called_requests() -> None:
+    line = " ".join(shown(view(figures=figures(requests=1400.0, offered=1100.0))).split())
+    assert "1,000 requests in 55 min measured · 1,100 in the whole run, in 1,400 attempts" in line
+
+
+def test_lower_tiers_and_gpus_given_back_are_told() -> None:
+    cache = {"gpu": 0.16, "host": 0.14, "disk": 0.06, "remote": 0.0}
+    text = " ".join(shown(view(figures=figures(cache=cache, gpus_provisioned=9.5))).split())
+    assert "of prompts; 20% from lower tiers" in text
+    assert "output, over 9.50 GPUs held (mean)" in text
+
+
 def test_the_longest_figures_still_fit_their_columns() -> None:
     run = view(tenants=(tenant("x" * 60),))
     assert "…" not in shown(run)
@@ -71,14 +84,17 @@ def test_an_empty_run_renders() -> None:
 
 def test_what_went_wrong_is_said_below_the_figures() -> None:
     run = view(
-        rejections=Rejections(40, 33_000, 12),
+        attempts=Attempts(1000, too_long=40, shortest_tokens=33_000, sessions=12),
         truncated=3,
         power=Power(peak_kw=162.0, contracted_kw=148.0),
         skipped_rows=2,
     )
     notes = " ".join(shown(run).split())
-    assert "! 40 of 1,000 requests were rejected, the shortest prompt 33,000 tokens" in notes
-    assert "That ended 12 sessions" in notes
+    assert (
+        "! 40 of 1,000 requests were rejected for length, the shortest prompt 33,000 tokens"
+        in notes
+    )
+    assert "12 sessions ended with a request that was not served" in notes
     assert "! 3 answers were cut short" in notes
     assert "! The facility drew 162 kW at its peak, more than the 148 kW contracted" in notes
     assert "! 2 malformed rows of the trace were left out" in notes

@@ -6,7 +6,8 @@ import pytest
 from views import figures, pool, tenant, view
 
 from factory.report.binding import binding
-from factory.report.model import Offer, Power, Rejections, Tenant
+from factory.report.model import Offer, Power, Tenant
+from factory.report.outcomes import Attempts
 from factory.report.sentence import answer, cautions, support
 
 
@@ -120,9 +121,61 @@ def test_a_limit_binds_only_where_it_is_missed_and_the_pool_is_busy() -> None:
 
 
 def test_demand_does_not_bind_where_requests_are_rejected() -> None:
-    run = view(rejections=Rejections(40, 33_000))
+    run = view(attempts=Attempts(1000, too_long=40, shortest_tokens=33_000))
     assert "limits of length bind (4.0% of requests rejected)" in answer(run)
     assert "demand binds" not in " ".join((answer(run), *support(run)))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "kind", "words"),
+    [
+        (
+            Attempts(1000, turned_away=200, too_long=10),
+            "admission",
+            "admission binds (20% of requests turned away)",
+        ),
+        (
+            Attempts(1000, retried=300, timed_out=150, turned_away=100),
+            "timeouts",
+            "time-outs bind (15% of attempts given up)",
+        ),
+        (Attempts(1000, timed_out=9, turned_away=9), "demand", "demand binds"),
+    ],
+)
+def test_what_kept_most_from_being_served_binds(attempts: Attempts, kind: str, words: str) -> None:
+    bound = binding(view(attempts=attempts))
+    assert bound.kind == kind
+    assert words in bound.clause
+
+
+def test_work_for_clients_that_gave_up_binds_before_the_pool_that_did_it() -> None:
+    full = (pool("only", busy=0.99, load=0.95),)
+    lost = Attempts(1000, timed_out=300, wasted_ratio=0.25)
+    assert binding(view(pools=full, attempts=lost)).clause == (
+        "time-outs bind (25% of the work was for clients that gave up)"
+    )
+    few = Attempts(1000, timed_out=300, wasted_ratio=0.1)
+    assert binding(view(pools=full, attempts=few)).kind == "pool"
+
+
+def test_starting_and_spare_replicas_are_no_outage() -> None:
+    ledger = {"decode": 0.7, "starting": 0.2, "spare": 0.1}
+    assert binding(view(figures=figures(ledger=ledger))).kind == "demand"
+    missed = view(figures=figures(ledger=ledger), tenants=(tenant("rag", good=890),))
+    assert binding(missed).clause == "start-ups bind (20% of GPU time)"
+
+
+def test_what_was_not_served_is_said_with_its_reason() -> None:
+    attempts = Attempts(
+        1400, retried=400, turned_away=300, timed_out=1, failed=2, wasted_ratio=0.031
+    )
+    lines = " ".join(cautions(view(attempts=attempts)))
+    assert "300 of 1,400 attempts were turned away by admission or routing" in lines
+    assert "1 of 1,400 attempts timed out: their clients gave up. 3.1% of the GPU time" in lines
+    assert "2 of 1,400 attempts were lost" in lines
+    assert "29% of the attempts were retries (400)" in lines
+    assert "in the end 2 of 1,000 requests had no answer" in lines
+    assert "max_model_len" not in lines
 
 
 def test_a_load_factor_above_one_is_explained() -> None:

@@ -7,8 +7,12 @@ import pytest
 from made_run import HOSTILE, SUMMARY, make_run
 
 from factory.errors import InputError
+from factory.records.codes import TIMED_OUT
+from factory.records.fact_requests import REQUESTS
 from factory.report.page import render_page
 from factory.report.view import figures_of, load_view
+
+REQUEST = [field.name for field in REQUESTS.raw]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +64,10 @@ def test_the_timeline_adds_pools_up(run_dir: Path) -> None:
 
 def test_what_was_refused_is_counted_with_what_it_ended(run_dir: Path) -> None:
     run = load_view(run_dir, SUMMARY)
-    assert (run.rejections.requests, run.rejections.shortest_tokens) == (3, 100)
-    assert run.rejections.sessions == 0  # sessions of one turn end anyway
+    attempts = run.attempts
+    assert (attempts.total, attempts.too_long, attempts.shortest_tokens) == (15, 3, 5000)
+    assert (attempts.turned_away, attempts.timed_out, attempts.retried) == (0, 0, 0)
+    assert attempts.sessions == 0  # sessions of one turn end anyway
     assert run.truncated == 0
     assert [dict(tenant.late) for tenant in run.tenants] == [{"ttft": 0.0}, {"ttft": 1.0}]
     assert run.tenants[0].deployment == "main"
@@ -121,5 +127,57 @@ def test_a_directory_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 
 def test_a_rejected_session_of_several_turns_is_lost(tmp_path: Path) -> None:
-    rejections = load_view(by_hand.write(tmp_path / "run"), {}).rejections
-    assert (rejections.requests, rejections.shortest_tokens, rejections.sessions) == (1, 50, 1)
+    attempts = load_view(by_hand.write(tmp_path / "run"), {}).attempts
+    # 50 tokens, where prompts of 4000 are taken: it was turned away.
+    assert (attempts.turned_away, attempts.too_long, attempts.sessions) == (1, 0, 1)
+
+
+def test_a_session_goes_on_after_a_retry_that_is_served(tmp_path: Path) -> None:
+    def retried(streams: dict, _: dict) -> None:
+        times = (16.0, 16.0, 17.0, 17.5, 21.5)
+        again = by_hand.request(6, 1, times, (50, 50, 0, 0, 9), (0, 0, 0), attempt=1, root=3)
+        streams["fact_requests"].append(again)
+
+    attempts = load_view(by_hand.write(tmp_path / "run", retried), {}).attempts
+    assert (attempts.total, attempts.retried, attempts.turned_away) == (6, 1, 1)
+    assert attempts.sessions == 0
+    assert attempts.noun == "attempt"
+
+
+def test_what_clients_gave_up_is_told_apart_by_tenant(tmp_path: Path) -> None:
+    def given_up(streams: dict, _: dict) -> None:
+        values = list(streams["fact_requests"][3])
+        values[REQUEST.index("outcome")] = TIMED_OUT
+        streams["fact_requests"][3] = tuple(values)
+
+    run = load_view(by_hand.write(tmp_path / "run", given_up), {})
+    chat, agent = (tenant.attempts for tenant in run.tenants)
+    assert (chat.total, chat.timed_out, agent.total, agent.timed_out) == (3, 1, 2, 0)
+    # GPU seconds of r1, r2 and r5: 18 each but the last, 24; r4 has 4.
+    assert chat.wasted_ratio == pytest.approx(18 / (18 + 18 + 24))
+    assert run.attempts.wasted_ratio == pytest.approx(18 / (18 + 18 + 24 + 4))
+
+
+def test_events_are_counted_by_kind_and_decisions_listed(tmp_path: Path) -> None:
+    def scaled(streams: dict, _: dict) -> None:
+        streams["fact_events"] += [
+            (13.0, "scale_up", "decode", 2.0, "from 1 replicas: 2 wanted"),
+            (14.0, "replica_ready", "decode/0", 1.0, ""),
+            (20.0, "scale_down", "decode", 1.0, "from 2 replicas: 1 wanted"),
+        ]
+
+    run = load_view(by_hand.write(tmp_path / "run", scaled), {})
+    assert [(event.kind, event.number) for event in run.happenings] == [
+        ("start", 1),
+        ("cap", 1),
+        ("scale_up", 1),
+        ("replica_ready", 1),
+        ("scale_down", 1),
+    ]
+    assert [(d.at_s, d.pool, d.replicas) for d in run.decisions] == [
+        (13.0, "decode", 2.0),
+        (20.0, "decode", 1.0),
+    ]
+    html = render_page(run)
+    assert "a pool is to have more replicas" in html
+    assert "from 2 replicas: 1 wanted" in html

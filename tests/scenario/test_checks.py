@@ -131,6 +131,7 @@ def test_weight_only_formats_need_no_arithmetic_of_their_own(minimal, problems, 
     ("override", "path"),
     [
         ("engine.max_num_seqs=9000", "engine.max_num_seqs"),
+        ("engine={hybrid_kv_cache: false, sliding_kv_ratio: 0.8}", "engine.sliding_kv_ratio"),
         ("engine.max_model_len=200000", "engine.max_model_len"),
         ("engine.step_model={base_ms: 3}", "engine.step_model.base_ms"),
         ("engine.step_model={kind: fixed}", "engine.step_model"),

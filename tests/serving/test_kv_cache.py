@@ -6,6 +6,7 @@ import csv
 import gzip
 import itertools
 import json
+import math
 import sys
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -34,6 +35,12 @@ def to_runs(path: list[int]) -> tuple[int, ...]:
     return tuple(runs)
 
 
+def to_blocks(runs: tuple[int, ...]) -> list[int]:
+    """Decodes runs into block ids."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [first + i for first, count in pairs for i in range(count)]
+
+
 @st.composite
 def prompt_trees(draw: st.DrawFn) -> list[list[int]]:
     """Prompts as chained block ids, each forking from an earlier one or extending it."""
@@ -52,10 +59,15 @@ def prompt_trees(draw: st.DrawFn) -> list[list[int]]:
 class BlockLRU:
     """The oracle: one entry per block, pins counted per block, blocks freed one by one."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, ttl_s: float, most_kept: int) -> None:
         self.capacity = capacity
+        self.ttl_s = ttl_s
+        self.most_kept = most_kept
+        self.now_s = 0.0
         self.pins: dict[int, int] = {}  # every block present
-        self.idle: OrderedDict[int, None] = OrderedDict()
+        self.idle: OrderedDict[int, float] = OrderedDict()  # block → idle since
+        self.kept: dict[int, None] = {}
+        self.evicted: list[int] = []
         self.private = 0
 
     @property
@@ -77,6 +89,24 @@ class BlockLRU:
         while self.used + new > self.capacity:
             block, _ = self.idle.popitem(last=False)
             del self.pins[block]
+            self.evicted.append(block)
+
+    def expire(self) -> int:
+        old = [b for b, since_s in self.idle.items() if since_s < self.now_s - self.ttl_s]
+        for block in old:
+            del self.idle[block], self.pins[block]
+        return len(old)
+
+    def hold(self, path: list[int], upto: int) -> int:
+        held = 0
+        for block in path[: min(upto, self.match(path))]:
+            if block not in self.kept:
+                if len(self.kept) == self.most_kept:
+                    break
+                self.kept[block] = None
+                self.pin(block)
+            held += 1
+        return held
 
     def admit(self, path: list[int], hit: int, new: int) -> bool:
         if new > self.available(path, hit):
@@ -97,7 +127,7 @@ class BlockLRU:
         for block in reversed(path[:pinned]):
             self.pins[block] -= 1
             if not self.pins[block]:
-                self.idle[block] = None
+                self.idle[block] = self.now_s
 
     def touch(self, path: list[int]) -> int:
         hit = self.match(path)
@@ -143,6 +173,10 @@ def check_invariants(cache: KVCache) -> None:
     assert all(s in s.run.idle for s in alive)
     assert cache.pinned == sum(run.pins[-1] for run in runs.values() if run.pins)
     assert cache.evictable == sum(s.stop - s.start for s in alive)
+    assert cache.kept == sum(run.kept for run in runs.values()) <= cache.most_kept
+    assert all(run.kept <= (run.pins[-1] if run.pins else 0) for run in runs.values())
+    times = [s.since_s for s in cache._lru]
+    assert times == sorted(times), "what has been idle for longest comes first"
 
 
 class KVCacheMachine(RuleBasedStateMachine):
@@ -152,18 +186,35 @@ class KVCacheMachine(RuleBasedStateMachine):
         super().__init__()
         self.running: list[list[int]] = []  # [path, pinned, private]
 
-    @initialize(capacity=st.integers(0, 50), paths=prompt_trees(), warm=st.booleans())
-    def start(self, capacity: int, paths: list[list[int]], warm: bool) -> None:
+    @initialize(
+        capacity=st.integers(0, 50),
+        paths=prompt_trees(),
+        warm=st.booleans(),
+        ttl_s=st.sampled_from([3.0, math.inf]),
+        most_kept=st.sampled_from([0, 4, 12]),
+    )
+    def start(
+        self, capacity: int, paths: list[list[int]], warm: bool, ttl_s: float, most_kept: int
+    ) -> None:
         self.paths = paths
         self.held: Counter[int] = Counter()
-        self.cache = KVCache(capacity, self.heard)
-        self.oracle = BlockLRU(capacity)
+        self.spilled: list[int] = []
+        self.cache = KVCache(
+            capacity, self.heard, ttl_s=ttl_s, most_kept=most_kept, spill=self.spill
+        )
+        self.oracle = BlockLRU(capacity, ttl_s, most_kept)
         for path in paths if warm else ():
             assert self.cache.touch(to_runs(path)) == self.oracle.touch(path)
 
     def heard(self, first: int, before: int, after: int) -> None:
         assert self.held[first] == before != after
         self.held[first] = after
+
+    def spill(self, blocks: tuple[int, ...], start: int) -> None:
+        chain = to_blocks(blocks)
+        assert any(path[: len(chain)] == chain for path in self.paths), "the whole chain, in runs"
+        assert start < len(chain)
+        self.spilled += reversed(chain[start:])
 
     def path(self, data: st.DataObject) -> list[int]:
         return data.draw(st.sampled_from(self.paths), label="path")
@@ -208,13 +259,24 @@ class KVCacheMachine(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.running) - 1), label="sequence")
         path, pinned, private = self.running.pop(at)
         known = data.draw(st.integers(pinned, len(path)), label="known")
-        self.cache.release(to_runs(path[:known]), pinned, private)
+        self.cache.release(to_runs(path[:known]), pinned, private, self.oracle.now_s)
         self.oracle.release(path, pinned, private)
 
     @rule(data=st.data())
     def touch(self, data: st.DataObject) -> None:
         path = self.path(data)
-        assert self.cache.touch(to_runs(path)) == self.oracle.touch(path)
+        assert self.cache.touch(to_runs(path), self.oracle.now_s) == self.oracle.touch(path)
+
+    @rule(seconds=st.integers(0, 4))
+    def wait(self, seconds: int) -> None:
+        self.oracle.now_s += seconds
+        assert self.cache.expire(self.oracle.now_s) == self.oracle.expire()
+
+    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> None:
+        path = self.path(data)
+        upto = data.draw(st.integers(0, len(path)), label="upto")
+        assert self.cache.hold(to_runs(path), upto) == self.oracle.hold(path, upto)
 
     @invariant()
     def agree(self) -> None:
@@ -222,6 +284,7 @@ class KVCacheMachine(RuleBasedStateMachine):
             return
         cache, oracle = self.cache, self.oracle
         check_invariants(cache)
+        assert self.spilled == oracle.evicted
         assert (cache.used, cache.private) == (oracle.used, oracle.private)
         assert cache.evictable == len(oracle.idle)
         assert [cache.match(to_runs(p)) for p in self.paths] == [
@@ -324,6 +387,55 @@ def test_the_answer_is_cached_for_the_next_turn() -> None:
     assert cache.commit((1, 6), 4, 6) == 2
     cache.release((1, 6), 6, 0)
     assert cache.match((1, 9)) == 6
+
+
+def test_idle_blocks_expire_and_used_ones_do_not() -> None:
+    """Time to live 10 s. (1, 6) is idle from 0 s, (20, 4) from 5 s, (1, 2) in use until 12 s."""
+    evicted: list[tuple[tuple[int, ...], int]] = []
+    cache = KVCache(20, ttl_s=10.0, spill=lambda blocks, start: evicted.append((blocks, start)))
+    cache.touch((1, 6), 0.0)
+    cache.touch((20, 4), 5.0)
+    assert cache.admit((1, 6), 2, 0)
+    assert cache.expire(10.0) == 0
+    assert cache.expire(10.5) == 4
+    assert (cache.match((1, 6)), cache.match((20, 4))) == (2, 4)
+    cache.release((1, 2), 2, 0, 12.0)
+    assert cache.expire(15.5) == 4
+    assert cache.expire(22.0) == 0
+    assert cache.expire(22.5) == 2
+    assert (cache.used, evicted) == (0, [])
+
+
+def test_without_a_time_to_live_nothing_expires() -> None:
+    cache = KVCache(20)
+    cache.touch((1, 6))
+    assert cache.expire(1e12) == 0
+
+
+def test_a_system_prompt_is_kept_for_ever_up_to_a_share_of_the_cache() -> None:
+    cache = KVCache(10, most_kept=3)
+    assert cache.hold((1, 4), 4) == 0
+    cache.touch((1, 4, 50, 6))
+    assert cache.hold((1, 4, 50, 6), 4) == 3
+    assert cache.hold((1, 4)) == 3
+    assert cache.hold((1, 2, 70, 5), 2) == 2
+    assert (cache.kept, cache.pinned, cache.evictable) == (3, 3, 7)
+    cache.touch((80, 9))
+    assert cache.match((1, 4)) == 3
+    assert cache.match((80, 9)) == 7
+    assert not cache.admit((), 0, 8)
+    assert cache.admit((), 0, 7)
+
+
+def test_eviction_reports_the_chain_of_what_it_takes() -> None:
+    spilled: list[tuple[tuple[int, ...], int]] = []
+    cache = KVCache(10, spill=lambda blocks, start: spilled.append((blocks, start)))
+    cache.touch((1, 4, 50, 3))
+    cache.touch((1, 2, 80, 3))
+    cache.grow(2)
+    assert spilled == [((1, 4, 50, 3), 5)]
+    cache.grow(4)
+    assert spilled[1:] == [((1, 4, 50, 1), 4), ((1, 4), 2), ((1, 2, 80, 3), 4)]
 
 
 def test_a_negative_capacity_is_refused() -> None:

@@ -44,6 +44,7 @@ def test_the_index_finds_what_every_cache_holds(
         for p in blocks:
             own = {slot: cache.match(p) for slot, cache in enumerate(caches)}
             assert index.match(p) == {slot: held for slot, held in own.items() if held}
+            assert index.held(p).tolist() == list(own.values())
 
 
 @pytest.mark.parametrize("slots", [3, 40])
@@ -54,10 +55,15 @@ def test_many_holders_are_found_as_few_are(slots: int) -> None:
         cache.touch((0, 10))
         if slot % 2:
             cache.touch((0, 5, 30, 5))
+    expected = [10 if slot % 2 else 5 for slot in range(slots)]
+    assert index.held((0, 5, 30, 9)).tolist() == expected
     assert index.match((0, 5, 30, 9)) == {slot: 10 if slot % 2 else 5 for slot in range(slots)}
     assert index.match((0, 10)) == dict.fromkeys(range(slots), 10)
     caches[0].touch((50, 14))
     assert index.match((0, 10)) == {slot: 10 if slot else 6 for slot in range(slots)}
+    assert index.held((0, 10)).tolist() == [6] + [10] * (slots - 1)
+    caches[0].touch((0, 10))
+    assert index.held((0, 10, 90, 3)).tolist() == [10] * slots
 
 
 def test_an_index_holds_nothing_of_what_its_caches_lost() -> None:

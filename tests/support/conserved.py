@@ -14,7 +14,9 @@ from factory.serving.meter import (
     OFFERED,
     OUTPUT,
     OUTPUT_GOOD,
+    PROVISIONED_LESS,
     RECOMPUTED,
+    RETRIED,
     STATES,
     TENANT_OUTPUT,
     TENANT_OUTPUT_GOOD,
@@ -61,8 +63,8 @@ def _tokens(run: Observed) -> list[str]:
     for field, other in ((TENANT_OUTPUT, OUTPUT), (TENANT_OUTPUT_GOOD, OUTPUT_GOOD)):
         if total(run.tenants, field) != total(run.pools, other):
             found.append("output tokens: tenants and pools differ")
-    if total(run.tenants, OFFERED) != len(run.rows):
-        found.append("requests offered and rows differ")
+    if total(run.tenants, OFFERED) + total(run.tenants, RETRIED) != len(run.rows):
+        found.append("requests offered and tried again, and rows, differ")
     rows = zip(
         *(run.column(c) for c in ("outcome", "input_tokens", "computed", "cached")), strict=True
     )
@@ -94,8 +96,9 @@ def _ledger(run: Observed) -> list[str]:
         for index, row in enumerate(pool.windows.rows):
             span_s = max(0.0, min((index + 1) * window_s, run.end_s) - index * window_s)
             states = row[STATES:ENERGY]
-            if not math.isclose(math.fsum(states), gpus * span_s, rel_tol=TIGHT, abs_tol=TIGHT):
-                found.append(f"window {index}: {math.fsum(states)} of {gpus * span_s} GPU-seconds")
+            paid = gpus * span_s - row[PROVISIONED_LESS]
+            if not math.isclose(math.fsum(states), paid, rel_tol=TIGHT, abs_tol=TIGHT):
+                found.append(f"window {index}: {math.fsum(states)} of {paid} GPU-seconds")
             if min(row) < -TIGHT:
                 found.append(f"window {index}: field {row.index(min(row))} is {min(row)}")
     return found
@@ -132,7 +135,7 @@ def _left_over(run: Observed) -> list[str]:
         for replica in pool.replicas:
             for rank in replica.ranks:
                 cache, slots = rank.cache, rank.slots
-                if cache.private or cache.pinned:
+                if cache.private or cache.pinned != cache.kept:
                     found.append(f"KV blocks: {cache.private} private, {cache.pinned} pinned")
                 columns = (slots.requests, slots.prefill_tokens, slots.kv_tokens)
                 if any(column[rank.slot] for column in columns):

@@ -13,7 +13,19 @@ RACK_GPUS, IDLE_KW, LOWEST_KW = 32, 16.64, 0.505
 """An HGX H100 rack: its GPUs, its draw with models loaded and idle, and what one GPU at work at
 the lowest clock can add to that."""
 
-POLICIES = ("random", "round_robin", "least_loaded", "kv_aware")
+POLICIES = (
+    "random",
+    "round_robin",
+    "least_loaded",
+    "kv_aware",
+    "session_affinity",
+    "power_of_two",
+    "prefix_threshold",
+    "kv_cost",
+    "weighted_scorers",
+    "min_ttft",
+    "power_aware",
+)
 
 
 @st.composite
@@ -65,11 +77,34 @@ def engines(draw: st.DrawFn, capped: bool, rows: int = 1) -> Data:
     }
     if draw(st.sampled_from([False] * 7 + [True])):
         engine["max_model_len"] = draw(st.sampled_from([64, 200]))
+    engine["scheduler"] = draw(schedulers(engine["enable_prefix_caching"]))
     return engine
 
 
-def _router(draw: st.DrawFn) -> Data:
-    router: Data = {"policy": draw(st.sampled_from(POLICIES))}
+@st.composite
+def schedulers(draw: st.DrawFn, is_caching: bool) -> Data:
+    """Every policy and order, the default ones more often."""
+    policy = draw(st.sampled_from(["vllm", "vllm", "sglang", "trtllm"]))
+    made: Data = {"policy": policy}
+    if policy == "sglang":
+        if draw(st.booleans()):
+            made["schedule_conservativeness"] = draw(st.sampled_from([0.1, 0.5, 1.4]))
+    elif draw(st.sampled_from([False, False, True])):
+        made["chunked_prefill"] = False
+    orders = ["fcfs", "fcfs", "priority", "shortest_first", "fair"] + ["lpm"] * is_caching
+    made["order"] = draw(st.sampled_from(orders))
+    if made["order"] == "priority" and draw(st.booleans()):
+        made["ageing_s"] = draw(st.sampled_from([0.05, 1.0]))
+    if made["order"] == "shortest_first":
+        made["ageing_tokens_per_s"] = draw(st.sampled_from([0.0, 100.0]))
+    if draw(st.booleans()):
+        made["watermark_ratio"] = draw(st.sampled_from([0.0, 0.1]))
+    return made
+
+
+def _router(draw: st.DrawFn, but: tuple[str, ...] = ()) -> Data:
+    policies = [policy for policy in POLICIES if policy not in but]
+    router: Data = {"policy": draw(st.sampled_from(policies))}
     if router["policy"] == "kv_aware" and draw(st.booleans()):
         router["overlap_weight"] = draw(st.sampled_from([0.0, 0.5, 2.0]))
         router["load_weight"] = draw(st.sampled_from([0.0, 0.5, 2.0]))
@@ -99,6 +134,11 @@ def deployments(draw: st.DrawFn, name: str, capped: bool, speculative: bool | No
         }
         for role in roles
     ]
+    for pool in pools:
+        if pool["engine"]["enable_prefix_caching"] and draw(st.booleans()):
+            pool["kv_cache"] = draw(kv_caches(block))
+        if draw(st.sampled_from([False, False, True])):
+            pool["autoscaling"] = draw(scalings(pool["replicas"]))
     made: Data = {
         "name": name,
         "model": DRAFTING if speculation else "llama-3.1-8b",
@@ -109,11 +149,97 @@ def deployments(draw: st.DrawFn, name: str, capped: bool, speculative: bool | No
     if speculation:
         made["speculation"] = speculation
     if len(roles) > 1:
-        made["decode_router"] = _router(draw)
+        made["decode_router"] = _router(draw, ("min_ttft",))
         made["kv_transfer"] = {
             "bandwidth_gb_s": draw(st.sampled_from([0.01, 0.5, 1000.0])),
             "latency_ms": draw(st.sampled_from([0, 0.1, 10.0])),
+            "overlap": draw(st.sampled_from(["after", "by_layer"])),
         }
+        if draw(st.booleans()):
+            made["conditional_disaggregation"] = {
+                "policy": draw(st.sampled_from(["isl_bounding", "prefill_load", "isl_or_load"]))
+            }
+    return made
+
+
+@st.composite
+def kv_caches(draw: st.DrawFn, block: int) -> Data:
+    """What stays cached, and tiers below it that are felt."""
+    made: Data = {
+        "cache_outputs": draw(st.booleans()),
+        "pin_shared_prefix": draw(st.booleans()),
+    }
+    if draw(st.sampled_from([False, False, True])):
+        made["ttl_s"] = draw(st.sampled_from([0.02, 0.5]))
+    tiers: list[Data] = []
+    if draw(st.sampled_from([True, True, False])):
+        shared = draw(st.sampled_from(["rank", "replica", "pool"]))
+        tiers.append({"kind": "host", "bandwidth_gb_s": draw(st.sampled_from([0.01, 32.0]))})
+        tiers[-1] |= {"capacity_tokens": 40 * block, "shared_by": shared}
+        if draw(st.booleans()):
+            tiers.append({"kind": "shared", "bandwidth_gb_s": draw(st.sampled_from([0.003, 1.0]))})
+            tiers[-1] |= {"capacity_tokens": 100 * block}
+    if tiers:
+        made["tiers"] = tiers
+        made["write"] = draw(st.sampled_from(["through", "on_eviction", "on_reuse"]))
+        made["onboarding"] = draw(st.sampled_from(["overlapped", "blocking"]))
+        made["fetch"] = draw(st.sampled_from(["always", "when_faster"]))
+    return made
+
+
+@st.composite
+def scalings(draw: st.DrawFn, replicas: int) -> Data:
+    """Scaling that happens within the second or two that these runs take."""
+    policy = draw(st.sampled_from(["throughput", "load", "schedule"]))
+    most = replicas + draw(st.integers(0, 2))
+    least = draw(st.integers(0, replicas))
+    made: Data = {
+        "policy": policy,
+        "min_replicas": least,
+        "max_replicas": most,
+        "startup": {"startup_s": draw(st.sampled_from([0.0, 0.07, 0.5]))},
+        "ownership": draw(st.sampled_from(["owned", "on_demand"])),
+    }
+    if not least:
+        made["wake_on_arrival"] = True
+    if draw(st.booleans()):
+        made["drain_timeout_s"] = draw(st.sampled_from([0.03, 0.3]))
+    if policy == "schedule":
+        times = sorted(draw(st.sets(st.sampled_from([0.1, 0.2, 0.35, 0.6, 1.0]), min_size=1)))
+        low = max(least, 1)
+        made["schedule"] = [
+            {"at_s": at_s, "replicas": draw(st.integers(low, most))} for at_s in times
+        ]
+        return made
+    made["interval_s"] = draw(st.sampled_from([0.05, 0.2]))
+    if policy == "throughput":
+        made["requests_per_s_per_replica"] = draw(st.sampled_from([3.0, 20.0]))
+        made["predictor"] = draw(st.sampled_from(["constant", "moving_average", "holt"]))
+    else:
+        made["up_waiting_requests"] = draw(st.sampled_from([1.0, 3.0]))
+    return made
+
+
+@st.composite
+def admissions(draw: st.DrawFn, classes: list[Data]) -> Data:
+    """Limits at the door that are felt, and tenants that yield or fill the valleys."""
+    made: Data = {"shed": draw(st.sampled_from(["none", "queue_limit"]))}
+    if made["shed"] == "queue_limit":
+        made["max_queue_requests"] = draw(st.integers(1, 6))
+    if draw(st.booleans()):
+        made["max_concurrency"] = draw(st.integers(1, 8))
+        made["over_concurrency"] = draw(st.sampled_from(["wait", "reject"]))
+    terms = {}
+    lowest = min(each.get("priority", 0) for each in classes)
+    for each in classes:
+        if draw(st.booleans()):
+            is_lowest = each.get("priority", 0) == lowest
+            terms[each["name"]] = {
+                "kind": draw(st.sampled_from(["interactive", "batch"][: 1 + is_lowest])),
+                "weight": draw(st.sampled_from([1.0, 3.0])),
+                "preemptible": draw(st.booleans()),
+            }
+    made["tenants"] = terms
     return made
 
 
@@ -136,6 +262,22 @@ def tenants(draw: st.DrawFn, name: str, names: list[str]) -> Data:
         "input_tokens": draw(lengths(60)),
         "output_tokens": draw(lengths(40)),
     }
+    if draw(st.booleans()):
+        made["priority"] = draw(st.integers(0, 2))
+    if draw(st.sampled_from([False, False, True])):
+        made["max_tokens"] = draw(st.sampled_from([1, 20, 60]))
+    if draw(st.sampled_from([False, False, True])):
+        made["timeouts"] = draw(
+            st.sampled_from(
+                [
+                    {"timeout_s": 0.3},
+                    {"ttft_timeout_s": 0.05},
+                    {"ttft_timeout_s": 0.02, "timeout_s": 0.4},
+                ]
+            )
+        )
+    if draw(st.sampled_from([False, False, True])):
+        made["retry"] = {"attempts": draw(st.integers(2, 3)), "backoff_s": 0.1}
     if draw(st.booleans()):
         made["shared_prefix"] = {
             "tokens": draw(st.integers(1, 80)),
@@ -175,7 +317,8 @@ def scenarios(draw: st.DrawFn, budget: bool | None = None, speculative: bool | N
         run["window_s"] = min(run["window_s"], run["duration_s"])
     pools = [pool for deployment in made for pool in deployment["pools"]]
     gpus = [pool["parallel"]["dp"] * pool["parallel"]["tp"] for pool in pools]
-    used = sum(each * pool["replicas"] for each, pool in zip(gpus, pools, strict=True))
+    most = [pool.get("autoscaling", {}).get("max_replicas", pool["replicas"]) for pool in pools]
+    used = sum(each * number for each, number in zip(gpus, most, strict=True))
     rack: Data = {
         "name": "r",
         "system": "hgx-h100",
@@ -185,6 +328,10 @@ def scenarios(draw: st.DrawFn, budget: bool | None = None, speculative: bool | N
         share = draw(st.sampled_from([1.0, 1.15, 1.3, 1.7]))
         rack["budget_kw"] = IDLE_KW + LOWEST_KW * max(gpus) * share
     classes = [draw(tenants(f"t{i}", names)) for i in range(draw(st.integers(1, 3)))]
+    for deployment in made:
+        mine = [each for each in classes if each["deployment"] == deployment["name"]]
+        if mine and draw(st.sampled_from([False, False, True])):
+            deployment["admission"] = draw(admissions(mine))
     return {
         "name": "invented",
         "facility": {"racks": [rack]},

@@ -49,10 +49,13 @@ def request(
     outcome: int = COMPLETED,
     attempt: int = 0,
     root: int | None = None,
+    first_s: float | None = None,
+    tiers: tuple[int, int, int] = (0, 0, 0),
 ) -> Row:
     """A row of fact_requests; `tokens` is input, computed, recomputed, cached, output.
 
-    A decode step gives two output tokens, after the first.
+    Of the cached tokens, `tiers` came from host memory, disk, and a shared store or a peer. A
+    decode step gives two output tokens, after the first.
     """
     served = outcome == COMPLETED
     replicas = (0, 0, 1, 0) if served else (-1, -1, -1, -1)
@@ -62,8 +65,9 @@ def request(
         *(number, root, attempt, tenant, number, -1 if number == 0 else 0, 0, tenant),
         *replicas,
         outcome,
+        times[0] if first_s is None else first_s,
         *times,
-        *(prompt, computed, recomputed, cached),
+        *(prompt, computed, recomputed, cached, *tiers),
         *(output if served else 7, output, output // 2, 1 if recomputed else 0),
         *(4096 if served else 0, 0.25 if served else NAN),
         *gpu_s,
@@ -76,7 +80,7 @@ REQUESTS = [
     request(3, 1, (15, NAN, NAN, NAN, 15), (50, 0, 0, 0, 0), (0, 0, 0), outcome=REJECTED),
     request(1, 0, (12, 12, 13, 13.5, 17.5), (200, 150, 0, 50, 41), (1.5, 0.5, 16)),
     request(2, 0, (14, 16, 17, 17.5, 21.5), (300, 300, 0, 0, 81), (2, 0, 16)),
-    request(4, 1, (22, 22, 24, 24.5, 24.5), (1000, 400, 0, 600, 1), (3, 1, 0)),
+    request(4, 1, (22, 22, 24, 24.5, 24.5), (1000, 400, 0, 600, 1), (3, 1, 0), tiers=(128, 64, 8)),
     request(5, 0, (26, 26, 27, 27.5, 33), (100, 100, 20, 0, 56), (2, 0, 22)),
 ]
 
@@ -117,16 +121,17 @@ INTERVALS = [
     for (pool, window), (tokens, ledger, reference) in _POOLS.items()
 ]
 
-# deployment, tenant, window, offered, completed, good, rejected, input, output, good output
+# deployment, tenant, window, offered, retried, completed, good, rejected, timed out, failed, input,
+# output, good output
 TENANT_INTERVALS = [
-    (0, 0, 0, 1, 1, 1, 0, 100, 41, 41),
-    (0, 0, 1, 2, 1, 1, 0, 500, 91, 41),
-    (0, 0, 2, 1, 1, 0, 0, 100, 56, 0),
-    (0, 0, 3, 0, 1, 1, 0, 0, 31, 56),
-    (0, 1, 0, 0, 0, 0, 0, 0, 0, 0),
-    (0, 1, 1, 1, 0, 0, 1, 50, 0, 0),
-    (0, 1, 2, 1, 1, 1, 0, 1000, 1, 1),
-    (0, 1, 3, 0, 0, 0, 0, 0, 0, 0),
+    (0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 100, 41, 41),
+    (0, 0, 1, 2, 0, 1, 1, 0, 0, 0, 500, 91, 41),
+    (0, 0, 2, 1, 0, 1, 0, 0, 0, 0, 100, 56, 0),
+    (0, 0, 3, 0, 0, 1, 1, 0, 0, 0, 0, 31, 56),
+    (0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+    (0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 50, 0, 0),
+    (0, 1, 2, 1, 0, 1, 1, 0, 0, 0, 1000, 1, 1),
+    (0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 ]
 
 POWER = [
@@ -173,6 +178,7 @@ DIMS: dict[str, list[dict[str, Any]]] = {
             "router_policy": "kv_aware",
             "block_size_tokens": 64,
             "draft_tokens": 1,
+            "longest_prompt_tokens": 4000,
         }
     ],
     "dim_pools": [
@@ -183,6 +189,7 @@ DIMS: dict[str, list[dict[str, Any]]] = {
             "system": system,
             "racks": system,
             "replicas": 1 if deployment else 0,
+            "gpus_per_replica": gpus if deployment else None,
             "gpus": gpus,
         }
         for pool, deployment, role, system, gpus in (

@@ -29,6 +29,7 @@ COLUMNS = (
     "decode_replica",
     "decode_rank",
     "outcome",
+    "first_arrival_s",
     "arrival_s",
     "prefill_start_s",
     "prefill_end_s",
@@ -38,6 +39,9 @@ COLUMNS = (
     "computed",
     "recomputed",
     "cached",
+    "cached_host",
+    "cached_disk",
+    "cached_remote",
     "requested_output_tokens",
     "output_tokens",
     "decode_steps",
@@ -120,6 +124,11 @@ def observe(scenario: Scenario | Mapping[str, Any], most: int = 2_000_000) -> Ob
     kernel = BoundedKernel(most)
     plant = prepare(made, kernel, rows)
     end_s = drive(made, plant, kernel, _nothing, None, 0.0)
+    return gathered(plant, rows, kernel, end_s)
+
+
+def gathered(plant: Plant, rows: list[Row], kernel: Kernel, end_s: float) -> Observed:
+    """What a run that ended at ``end_s`` left behind."""
     return Observed(
         rows,
         [_trimmed(pool.windows.rows) for pool in plant.pools],

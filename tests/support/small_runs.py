@@ -106,3 +106,73 @@ def capped(scenario: dict[str, Any], budget_kw: float) -> dict[str, Any]:
     """The scenario with a power budget for each rack."""
     racks = [{**rack, "budget_kw": budget_kw} for rack in scenario["facility"]["racks"]]
     return {**scenario, "facility": {**scenario["facility"], "racks": racks}}
+
+
+def overloaded(**changes: Any) -> dict[str, Any]:
+    """More than a GPU can serve: clients give up and try again, and many are turned away.
+
+    Of chat, a queue limit turns away; of bulk, a rate limit, and prompts are longer than the KV.
+    """
+    made = aggregated(replicas=1, run={"duration_s": 30, "window_s": 10, "warmup_s": 10})
+    [deployment] = made["deployments"]
+    deployment["block_size"] = 16
+    deployment["admission"] = {
+        "shed": "queue_limit",
+        "max_queue_requests": 12,
+        "tenants": {"bulk": {"rate_limit": {"requests_per_s": 1.0, "burst_requests": 2}}},
+    }
+    deployment["pools"][0]["engine"] = engine(kv_capacity_tokens=6000, max_num_seqs=16)
+    made["workload"]["tenants"] = [
+        {
+            "name": "chat",
+            "slo": {"ttft_s": 1.0, "itl_ms": 50},
+            "load": {"rate": 15.0},
+            "input_tokens": {"distribution": "uniform", "min": 200, "max": 2000},
+            "output_tokens": {"distribution": "uniform", "min": 50, "max": 200},
+            "shared_prefix": {"tokens": 64, "count": 3},
+            "timeouts": {"ttft_timeout_s": 2.0, "timeout_s": 3.0},
+            "retry": {"attempts": 3, "backoff_s": 0.5},
+        },
+        {
+            "name": "bulk",
+            "load": {"rate": 3.0},
+            "input_tokens": {"distribution": "uniform", "min": 100, "max": 8000},
+            "output_tokens": 100,
+            "retry": {"attempts": 2},
+        },
+    ]
+    made["prices"] = {"usd_per_gpu_hour": {"hgx-h100": 2.0}}
+    return {**made, "name": "overloaded", **changes}
+
+
+def tiered(**changes: Any) -> dict[str, Any]:
+    """The same with sessions of several turns, whose KV goes to host memory and disk."""
+    made = overloaded(name="tiered")
+    made["deployments"][0]["pools"][0]["kv_cache"] = {
+        "tiers": [
+            {"kind": "host", "capacity_tokens": 20_000},
+            {"kind": "ssd", "capacity_tokens": 200_000},
+        ]
+    }
+    made["workload"]["tenants"][0] |= {
+        "session": {"turns": 4, "think_time_s": 1.0, "growth": True},
+        "load": {"rate": 2.0},
+    }
+    return {**made, **changes}
+
+
+def scaled(ownership: str = "on_demand", **changes: Any) -> dict[str, Any]:
+    """A pool that grows and shrinks with its load."""
+    made = aggregated(replicas=2, run={"duration_s": 120, "window_s": 30})
+    [pool] = made["deployments"][0]["pools"]
+    pool["engine"] = engine(kv_capacity_tokens=20_000)
+    pool["autoscaling"] = {
+        "policy": "load",
+        "min_replicas": 1,
+        "max_replicas": 6,
+        "interval_s": 5,
+        "ownership": ownership,
+        "startup": {"startup_s": 12},
+    }
+    made["workload"]["tenants"][0]["load"] = {"rate": 25.0}
+    return {**made, "name": "scaled", **changes}

@@ -17,6 +17,7 @@ from factory.report.model import (
     Tenant,
     Timeline,
 )
+from factory.report.outcomes import Attempts, Decision, Happening
 
 LEDGER = {"prefill_new": 0.15, "decode": 0.42, "idle": 0.40, "unassigned": 0.03}
 
@@ -105,6 +106,7 @@ def view(**changes: object) -> RunView:
 odd_figures = st.builds(
     Figures,
     requests=maybe,
+    offered=maybe,
     ttft=latencies,
     itl=latencies,
     e2e=latencies,
@@ -112,6 +114,10 @@ odd_figures = st.builds(
     busy_ratio=ratio,
     load_factor_ratio=maybe,
     cache_hit_ratio=ratio,
+    cache=st.dictionaries(
+        st.sampled_from(("gpu", "host", "disk", "remote")), st.floats(min_value=0, max_value=0.25)
+    ),
+    gpus_provisioned=maybe,
     mean_gpu_kw=maybe,
     mean_it_kw=maybe,
     mean_facility_kw=maybe,
@@ -135,6 +141,19 @@ odd_tenants = st.builds(
     latencies,
     latencies,
 )
+counts = st.integers(0, 10**9)
+odd_attempts = st.builds(
+    Attempts,
+    total=counts,
+    retried=counts,
+    too_long=counts,
+    shortest_tokens=counts,
+    turned_away=counts,
+    timed_out=counts,
+    failed=counts,
+    sessions=counts,
+    wasted_ratio=st.floats(min_value=0, max_value=1),
+)
 odd_offers = st.builds(
     Offer, names, st.integers(0, 10**6), maybe, st.sampled_from([None, "assumed"]), names, maybe
 )
@@ -150,4 +169,20 @@ odd_views = st.builds(
     measured_s=maybe,
     mean_queue_ms=maybe,
     unfinished=st.integers(0, 5),
+    attempts=odd_attempts,
+    happenings=st.lists(
+        st.builds(
+            Happening,
+            names,
+            counts,
+            st.lists(names, max_size=5).map(tuple),
+            st.floats(min_value=0, max_value=1e9),
+            st.floats(min_value=0, max_value=1e9),
+        ),
+        max_size=3,
+    ).map(tuple),
+    decisions=st.lists(
+        st.builds(Decision, st.floats(min_value=0, max_value=1e9), names, counts, names),
+        max_size=60,
+    ).map(tuple),
 )

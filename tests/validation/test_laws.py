@@ -10,7 +10,7 @@ import hand_made_run as by_hand
 import pytest
 
 from factory.errors import InputError
-from factory.records.codes import IN_FLIGHT
+from factory.records.codes import IN_FLIGHT, LEDGER_STATES
 from factory.records.fact_requests import REQUESTS
 from factory.validation.laws import check_run, check_tables
 from factory.validation.results import departure
@@ -27,7 +27,7 @@ def broken(run: Path) -> set[str]:
 
 def test_every_law_holds(run: Path) -> None:
     laws = check_run(run)
-    assert len(laws) == 14
+    assert len(laws) == 17
     assert [law.name for law in laws if not law.holds] == []
     assert all(law.measured <= law.limit for law in laws)
     assert [law.name for law in check_tables(run / "tables")] == [law.name for law in laws[1:]]
@@ -66,15 +66,21 @@ def rows_counted(number: int) -> Callable[[dict, dict], None]:
     [
         (rows_counted(7), "arrivals_equal_outcomes"),
         (put("fact_tenant_intervals", 1, 3, 3), "arrivals_equal_outcomes"),
-        (put("fact_tenant_intervals", 1, 5, 0), "arrivals_equal_outcomes"),
+        (put("fact_tenant_intervals", 1, 6, 0), "arrivals_equal_outcomes"),
         (put("fact_requests", 0, "completion_time_s", 0.5), "littles_law"),
         (put("fact_requests", 2, "prefill_start_time_s", 11.0), "instants_in_order"),
         (put("fact_requests", 5, "completion_time_s", 36.0), "instants_in_order"),
         (put("fact_requests", 2, "input_computed_tokens", 149), "tokens_of_requests"),
+        (put("fact_requests", 4, "input_cached_disk_tokens", 473), "tiers_within_cached"),
+        (put("fact_requests", 1, "output_tokens", 8), "tokens_of_requests"),
+        (put("fact_requests", 2, "first_arrival_time_s", 11.0), "retries_follow_attempts"),
+        (put("fact_requests", 2, "first_arrival_time_s", 12.5), "instants_in_order"),
+        (put("fact_tenant_intervals", 1, 4, 1), "arrivals_equal_outcomes"),
+        (put("fact_tenant_intervals", 1, 8, 1), "arrivals_equal_outcomes"),
         (put("fact_requests", 2, "output_tokens", 40), "tokens_conserved"),
         (put("fact_intervals", 5, 6, 90.0), "tokens_conserved"),
-        (put("fact_tenant_intervals", 1, 8, 90), "tokens_conserved"),
-        (put("fact_tenant_intervals", 1, 7, 400), "tokens_conserved"),
+        (put("fact_tenant_intervals", 1, 11, 90), "tokens_conserved"),
+        (put("fact_tenant_intervals", 1, 10, 400), "tokens_conserved"),
         (put("fact_requests", 2, "gpu_s_output", 15.9), "allocation_equals_working_gpu_s"),
         (put("fact_requests", 2, "gpu_s_output", 16.1), "allocation_equals_working_gpu_s"),
         (put("fact_requests", 2, "energy_input_j", 1e6), "request_energy_within_gpu_energy"),
@@ -90,6 +96,103 @@ def test_a_law_notices(tmp_path: Path, change: Callable[[dict, dict], None], law
     assert law in broken(by_hand.write(tmp_path / "run", change))
 
 
+def tried_again(**changes: Any) -> Callable[[dict, dict], None]:
+    """Request 3, rejected at 15 s, comes again at 16 s and is served."""
+
+    def change(streams: dict, _: dict) -> None:
+        times = (16.0, 16.0, 16.5, 17.0, 18.0)
+        values = {"attempt": 1, "root": 3, "first_s": 15.0, "prompt": 50, **changes}
+        prompt = values.pop("prompt")
+        tokens = (prompt, prompt, 0, 0, 7)
+        again = by_hand.request(6, 1, times, tokens, (0, 0, 0), **values)
+        streams["fact_requests"].append(again)
+
+    return change
+
+
+def retry_law(run: Path) -> tuple[bool, str]:
+    law = next(law for law in check_run(run) if law.name == "retries_follow_attempts")
+    return law.holds, law.detail
+
+
+def test_a_retry_follows_its_first_attempt(tmp_path: Path) -> None:
+    holds, detail = retry_law(by_hand.write(tmp_path / "run", tried_again()))
+    assert (holds, detail) == (True, "1 further attempts of 6 requests")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attempt": 2}, "does not number its attempts one by one"),
+        ({"root": 99}, "is no first attempt, and follows none"),
+        ({"root": 2, "first_s": 14.0, "prompt": 300}, "tries again what was served"),
+        ({"first_s": 16.0}, "asks for something else than its first attempt"),
+        ({"prompt": 51}, "asks for something else than its first attempt"),
+    ],
+)
+def test_a_retry_that_does_not_follow_is_noticed(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    holds, detail = retry_law(by_hand.write(tmp_path / "run", tried_again(**changes)))
+    assert not holds
+    assert words in detail
+
+
+def test_a_retry_before_its_predecessor_left_is_noticed(tmp_path: Path) -> None:
+    def late(streams: dict, dims: dict) -> None:
+        tried_again()(streams, dims)
+        put("fact_requests", 1, "completion_time_s", 17.0)(streams, dims)
+
+    holds, detail = retry_law(by_hand.write(tmp_path / "run", late))
+    assert not holds
+    assert "arrives before its predecessor left" in detail
+
+
+def scaling(streams: dict, _: dict) -> None:
+    """Decode starts on 4 GPUs, is to leave them at 20 s and has left at 25 s."""
+    streams["fact_events"] += [
+        (20.0, "scale_down", "decode", 0.0, ""),
+        (25.0, "replica_drained", "decode/0", 0.0, ""),
+    ]
+
+
+@pytest.mark.parametrize("state", ["given back", "spare"])
+def test_gpus_are_given_back_or_spare_while_no_replica_holds_them(
+    tmp_path: Path, state: str
+) -> None:
+    dims = [
+        {"replica": name, "pool": pool, "deployment": "main", "power_node": "b-0", "gpus": gpus}
+        for name, pool, gpus in (("prefill/0", "prefill", 2), ("decode/0", "decode", 4))
+    ]
+
+    def change(streams: dict, of: dict) -> None:
+        scaling(streams, of)
+        of["dim_replicas"] = dims
+        # 5 s of the third window and all of the last one, of 4 GPUs each.
+        place = 8 + LEDGER_STATES.index("spare")
+        for row in (6, 7):
+            values = list(streams["fact_intervals"][row])
+            if state == "spare":
+                values[place] += 20.0
+            else:
+                values[2] -= 20.0
+            values[8 + LEDGER_STATES.index("idle")] -= 20.0
+            streams["fact_intervals"][row] = tuple(values)
+
+    run = by_hand.write(tmp_path / "run", change)
+    assert "gpus_given_back" not in broken(run)
+    law = next(law for law in check_run(run) if law.name == "gpus_given_back")
+    back, spare = (40, 0) if state == "given back" else (0, 40)
+    assert law.detail == f"{back} GPU s given back, {spare} spare"
+
+    unsaid = by_hand.write(
+        tmp_path / "unsaid", lambda streams, _: streams["fact_events"].append(
+            (20.0, "scale_up", "decode", 2.0, "")
+        )
+    )  # fmt: skip
+    assert broken(unsaid) == {"gpus_given_back"}
+
+
 def test_what_is_allocated_may_fall_short_while_requests_are_in_flight(tmp_path: Path) -> None:
     def unfinished(streams: dict, _: dict) -> None:
         values = list(streams["fact_requests"][5])
@@ -101,7 +204,7 @@ def test_what_is_allocated_may_fall_short_while_requests_are_in_flight(tmp_path:
             values[REQUEST.index(name)] = value
         streams["fact_requests"][5] = tuple(values)
         counts = list(streams["fact_tenant_intervals"][3])
-        counts[4] = counts[5] = 0
+        counts[5] = counts[6] = 0
         streams["fact_tenant_intervals"][3] = tuple(counts)
 
     assert broken(by_hand.write(tmp_path / "run", unfinished)) == set()

@@ -130,4 +130,4 @@ def test_a_run_of_ours(tmp_path: Path) -> None:
     tenants = pq.read_table(run / "tables" / "fact_requests.parquet").column("tenant").to_pylist()
     requests = read(str(run), "users", tenant="users")
     assert len(requests) == len(tenants)
-    assert {(r.input_tokens, r.output_tokens) for r in requests} == {(100, 11)}
+    assert {(r.input_tokens, r.output_tokens) for r in requests} == {(100, 11), (5000, 11)}

@@ -42,6 +42,8 @@ class AgentSession:
         span: Every block id is below this.
         after: Row whose answer a request waits for; -1 if it starts with the session.
         delays_s: Seconds from that answer (or from the session's start) to the request.
+        times_s: Recorded times, seconds from the session's start.
+        depths: 0 for the main agent, 1 for its sub-agents, and so on.
     """
 
     inputs: list[int]
@@ -50,6 +52,8 @@ class AgentSession:
     span: int
     after: list[int]
     delays_s: list[float]
+    times_s: list[float]
+    depths: list[int]
 
 
 @dataclass(slots=True)
@@ -242,7 +246,10 @@ def _session(rows: _Columns) -> AgentSession:
         chains = Chains()
         assert not any(map(chains.admit, blocks))
     outputs = [n or 1 for n in rows.outputs]
-    return AgentSession(rows.inputs, outputs, blocks, chains.span(), after, delays)
+    depths = [agent.count("/") for agent in rows.agents]
+    return AgentSession(
+        rows.inputs, outputs, blocks, chains.span(), after, delays, rows.times, depths
+    )
 
 
 def _order(rows: _Columns) -> tuple[list[int], list[float]]:
