@@ -145,7 +145,7 @@ def surroundings(slots: int, seed: int = 0, **changed: Any) -> Surroundings:
         "index": PrefixIndex(slots),
         "prefill_s": lambda new_tokens, _cached_tokens: new_tokens * _PREFILL_S,
         "transfer_s": lambda tokens: tokens * _PREFILL_S / 1000,
-        "headroom": lambda _slot: 1.0,
+        "headroom": lambda _rack: 1.0,
         "ttft_limits_s": (float("inf"), 0.5),
     }
     return Surroundings(**{**fields, **changed})

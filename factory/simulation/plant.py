@@ -29,13 +29,13 @@ from factory.serving.sequence import Sequence
 from factory.serving.stands import Stand, rank_numbers, stand
 from factory.serving.terms import Client, Terms
 from factory.serving.tier_build import DeploymentTiers
-from factory.simulation.names import Layout, PoolPlace, block_size, lay_out
+from factory.simulation.length_limits import length_limits
+from factory.simulation.names import Layout, PoolPlace, lay_out
 from factory.simulation.pool_builder import (
     Plan,
     PoolMeter,
     RackMeter,
     build_pool,
-    kv_capacity_tokens,
 )
 from factory.simulation.scaling import scale
 from factory.statistics import stream
@@ -200,22 +200,8 @@ class _Builder:
     ) -> Deployment:
         """The deployment; its pools are appended to ``pools``."""
         plan = self.plan
-        block = block_size(self.section)
-        capacities = {}
-        for place in self.places:
-            blocks = kv_capacity_tokens(plan, place) // block
-            # Pinned prefixes may leave only the rest to a request.
-            blocks -= int(blocks * place.pool.kv_cache.pinned_ratio)
-            capacities[place.pool.role] = blocks * block
-        prompt_limit = capacities["prefill" if "prefill" in capacities else "aggregated"]
-        model = self.catalog.models[self.section.model]
-        lengths = [place.pool.engine.max_model_len or model.max_context for place in self.places]
-        # The drafts of the last step take KV too.
-        model_len = min(*lengths, capacities.get("decode", prompt_limit) - plan.drafts)
-        for place in self.places:
-            engine = place.pool.engine
-            if place.pool.role != "decode" and not engine.scheduler.is_chunked:
-                prompt_limit = min(prompt_limit, engine.max_num_batched_tokens)
+        limits = length_limits(self.section, self.catalog, self.scenario)
+        model_len = limits.sequence
         built = [build_pool(plan, place, model_len) for place in self.places]
         pools.extend(meter for meter, _ in built)
         sides = {meter.place.pool.role: side for meter, side in built}
@@ -223,7 +209,7 @@ class _Builder:
         decode = sides.get("decode")
         orders = [place.pool.engine.scheduler.order for place in self.places]
         terms = Terms(
-            prompt_limit=prompt_limit,
+            prompt_limit=limits.prompt,
             model_len=model_len,
             kv_bytes=plan.kv_bytes,
             handover_steps=self.engine("decode").handover_wait_steps,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
 from factory.facility import EnergyBins, RackBudget, Windows
 from factory.kernel import Kernel
-from factory.performance import Segment, StepModel, build, build_memory, build_reference
+from factory.performance import Segment, StepModel, build, build_reference
 from factory.performance.reference import ReferenceCosts
 from factory.power import idle_watts, power_law
 from factory.scenario import Catalog, Deployment, GpuSpec, Scenario, SystemSpec
@@ -37,6 +36,7 @@ from factory.serving.speculative_oracle import SpeculativeStepBatch
 from factory.serving.stands import Stand, rank_numbers, stand
 from factory.serving.tier_build import DeploymentTiers
 from factory.simulation.cache_builder import build_caches
+from factory.simulation.length_limits import kv_capacity_tokens
 from factory.simulation.names import Layout, PoolPlace, block_size
 from factory.simulation.rates import Rate, prefill_estimate, serving_rate
 from factory.statistics import stream
@@ -152,17 +152,6 @@ def stands_of(
     ]
 
 
-def kv_capacity_tokens(plan: Plan, place: PoolPlace) -> int:
-    """KV tokens of one rank: what the engine states, or what memory leaves."""
-    engine = place.pool.engine
-    if engine.kv_capacity_tokens is not None:
-        return engine.kv_capacity_tokens
-    if engine.step_model.kind == "fixed":
-        return sys.maxsize // 2
-    memory = build_memory(place.pool, plan.section, plan.catalog, plan.scenario)
-    return memory.kv_capacity_tokens
-
-
 def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter, PoolSide]:
     """One pool, as it is metered and as its deployment sees it.
 
@@ -175,7 +164,7 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
     run = scenario.run
     pool = place.pool
     model = build(pool, plan.section, plan.catalog, scenario)
-    capacity = kv_capacity_tokens(plan, place)
+    capacity = kv_capacity_tokens(pool, plan.section, plan.catalog, scenario)
     reference = build_reference(pool, model, capacity)
     if plan.acceptance is not None:
         output_gpu_s = reference.output_gpu_s / plan.acceptance.tokens_per_step
@@ -243,8 +232,9 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
         index=caches.index,
         prefill_s=prefill_s,
         transfer_s=plan.transfer_s,
-        headroom=_headroom(ranks),
+        headroom=_headroom(plan.racks),
         ttft_limits_s=plan.ttft_limits_s,
+        racks=tuple(rack for rack in place.racks for _ in range(dp)),
         tiers=caches.tier_indexes,
     )
     router = build_router(section, surroundings)
@@ -333,11 +323,11 @@ def _scheduler(section: SchedulerSection) -> Scheduler:
     return Mixed(guarantees=section.policy == "trtllm")
 
 
-def _headroom(ranks: list[Rank]) -> Callable[[int], float]:
-    """Share of its rack's budget that nothing draws now, of each slot."""
+def _headroom(racks: tuple[RackMeter, ...]) -> Callable[[int], float]:
+    """Share of a rack's budget that nothing draws now."""
 
-    def headroom(slot: int) -> float:
-        budget = ranks[slot].replica.budget
+    def headroom(rack: int) -> float:
+        budget = racks[rack].budget
         if budget is None:
             return 1.0
         return max(1.0 - budget.draw_w(budget.level) / budget.budget_w, 0.0)

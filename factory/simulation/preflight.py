@@ -12,7 +12,12 @@ from factory.performance.sources import source_notes, source_problems
 from factory.power import gpu_watts
 from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
 from factory.scenario.demand import TraceFormat
-from factory.simulation.names import block_size, placed
+from factory.serving.network import Cables, Network, link_problems
+from factory.serving.stands import Stand
+from factory.simulation.cache_builder import block_bytes
+from factory.simulation.length_limits import length_problems
+from factory.simulation.names import block_size, lay_out, placed
+from factory.simulation.pool_builder import stands_of
 from factory.workload import build as build_workload
 
 
@@ -28,6 +33,9 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
         problems += source_problems(pool, deployment, catalog, scenario, path)
     problems += [*_roles(scenario), *_budgets(scenario, catalog), *_contract(scenario, catalog)]
     problems += _cells(scenario)
+    if not problems:
+        problems += [*length_problems(scenario, catalog), *_tiers(scenario, catalog)]
+        problems += _links(scenario, catalog)
     problems += missing_files(scenario) or _trace(scenario, catalog)
     return [
         dataclasses.replace(p, location=p.location or locate(scenario, p.path)) for p in problems
@@ -97,6 +105,39 @@ def _memory(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             message = "is more than memory leaves beside the weights"
             allowed = f"at most {memory.kv_capacity_tokens}"
             yield Problem(f"{path}.engine.kv_capacity_tokens", message, stated, allowed)
+
+
+def _tiers(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """Tiers whose bytes hold no block."""
+    for path, deployment, pool in _pools(scenario):
+        if pool.engine.step_model.kind == "fixed":
+            continue
+        size = block_size(deployment)
+        once, _ = block_bytes(pool, deployment, catalog, size)
+        for number, tier in enumerate(pool.kv_cache.tiers):
+            if tier.capacity_gib is not None and not tier.blocks(size, once):
+                message = f"holds no KV block of {size} tokens ({once / 2**30:.3g} GiB)"
+                place = f"{path}.kv_cache.tiers[{number}].capacity_gib"
+                yield Problem(place, message, tier.capacity_gib, f"at least {once / 2**30:.3g}")
+
+
+def _links(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """Whether KV finds a way from every prefill rank to every decode rank."""
+    layout = lay_out(scenario, catalog)
+    for number, deployment in enumerate(scenario.deployments):
+        network = Network(deployment.kv_transfer, Cables())
+        stands: dict[str, list[tuple[str, Stand]]] = {}
+        for place in layout.pools:
+            if place.deployment == number:
+                system = catalog.systems[scenario.facility.racks[place.group].system]
+                own = stands_of(layout, place, system, catalog.gpus[system.gpu])
+                stands[place.pool.role] = [
+                    (f"{place.pool.name}-{replica}", stand)
+                    for replica, ranks in enumerate(own)
+                    for stand in ranks
+                ]
+        path = f"deployments[{number}].kv_transfer"
+        yield from link_problems(path, network, stands.get("prefill", []), stands.get("decode", []))
 
 
 def _places(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:

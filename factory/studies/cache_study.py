@@ -237,7 +237,7 @@ class _Study:
             index=index,
             prefill_s=lambda new_tokens, _cached_tokens: new_tokens * s_per_token,
             transfer_s=lambda tokens: tokens * s_per_token / COPY_SPEED,
-            headroom=lambda _slot: 1.0,
+            headroom=lambda _rack: 1.0,
             ttft_limits_s=(math.inf,) * self._tenants,
         )
         return build(router, around) if isinstance(router, RouterSection) else router(around)

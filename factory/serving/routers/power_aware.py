@@ -26,11 +26,14 @@ class PowerAware:
         self._headroom = around.headroom
         self._enough = min_headroom
         self._penalty = power_penalty
+        racks = around.racks or (0,) * around.slots
+        self._racks = sorted(set(racks))
+        self._places = np.array([self._racks.index(rack) for rack in racks], dtype=np.intp)
         self._turns = Turns()
 
     def choose(self, _ask: Ask, slots: Slots) -> int:
         """The slot of least load and penalty."""
-        shares = np.fromiter(map(self._headroom, range(slots.count)), np.float64, slots.count)
+        shares = np.array([self._headroom(rack) for rack in self._racks])
         short = np.maximum(self._enough - shares, 0.0)
-        values = column(slots.requests) + self._penalty / self._enough * short
-        return self._turns.least(values, slots)
+        short *= self._penalty / self._enough
+        return self._turns.least(column(slots.requests) + short[self._places], slots)

@@ -86,10 +86,11 @@ class Surroundings:
             with nothing beside it.
         transfer_s: Estimate of the seconds to copy the KV of so many tokens from one replica to
             another.
-        headroom: Share of the power budget of a slot's rack that nothing draws now, 0 to 1; 1 for
-            a rack without a budget.
+        headroom: Share of the power budget of a rack that nothing draws now, 0 to 1; 1 for a rack
+            without a budget.
         ttft_limits_s: Limit of each tenant on the time to its first token, seconds; infinite where
             there is none.
+        racks: The rack of each slot, by number; empty for one rack.
         tiers: The same as `index` for the caches below the GPU's memory, in order: host, disk.
     """
 
@@ -102,4 +103,5 @@ class Surroundings:
     transfer_s: Callable[[int], float]
     headroom: Callable[[int], float]
     ttft_limits_s: tuple[float, ...]
+    racks: tuple[int, ...] = ()
     tiers: tuple[Index, ...] = ()

@@ -130,7 +130,7 @@ def test_the_session_that_asked_longest_ago_is_forgotten(pool) -> None:  # type:
 # 0.1 = 2 and 4. Loads 5, 2, 0 become 5, 4, 4: slot 1, then in turn slot 2. With a load of 3 on
 # slot 0 that one wins.
 def test_power_aware_prefers_racks_with_headroom(pool) -> None:  # type: ignore[no-untyped-def]
-    around = surroundings(3, headroom=[0.3, 0.05, 0.0].__getitem__)
+    around = surroundings(3, headroom=[0.3, 0.05, 0.0].__getitem__, racks=(0, 1, 2))
     router = PowerAware(around, min_headroom=0.1, power_penalty=4.0)
     slots = pool(requests=[5, 2, 0])
     assert [router.choose(ASK, slots) for _ in range(3)] == [1, 2, 1]
