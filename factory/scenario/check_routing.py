@@ -57,8 +57,8 @@ def _index_problems(path: str, section: Router) -> Iterator[Problem]:
         if section.index_delay_s is not None:
             message = "is for index: events only; an approximate index waits for none"
             yield Problem(f"{path}.index_delay_s", message, section.index_delay_s)
-    elif section.index_ttl_s is not None:
-        message = "is for index: approximate only; events say when a block is gone"
+    elif section.index_ttl_s is not None and section.index != "both":
+        message = "is for index: approximate or both; events say when a block is gone"
         yield Problem(f"{path}.index_ttl_s", message, section.index_ttl_s)
 
 

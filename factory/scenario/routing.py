@@ -64,6 +64,7 @@ POLICY_FIELDS: Mapping[str, Mapping[str, Any]] = {
         "load_weight": 0.05,
         "churn_weight": 2.0,
         **_INDEX,
+        "index": "both",
         **_STALE,
     },
     "longest_prefix": {**_INDEX, **_STALE},
@@ -161,17 +162,19 @@ class Router(Part):
         default=None,
         description="custom: what makes the router, as package.module:name (see docs/routers.md).",
     )
-    index: Literal["events", "approximate"] | None = Field(
+    index: Literal["events", "approximate", "both"] | None = Field(
         default=None,
         description="Policies that look at prefixes: events, what the caches report; approximate, "
-        "what the router sent where; by default events.",
+        "what the router sent where; both, whichever knows of more. kv_aware: by default both; "
+        "others: by default events.",
     )
     index_delay_s: NonNegative | None = Field(
         default=None, description="index: events: how late they arrive, seconds; by default 0."
     )
     index_ttl_s: Positive | None = Field(
         default=None,
-        description="index: approximate: how long a prompt is remembered, seconds; by default 120.",
+        description="index: approximate, both: how long a prompt is remembered, seconds; by "
+        "default 120.",
     )
     signal_interval_s: NonNegative | None = Field(
         default=None,

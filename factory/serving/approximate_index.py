@@ -7,11 +7,24 @@ later prompt shares it. What the cache really evicted, or kept longer, the guess
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factory.serving.prefix_index import PrefixIndex
+
+
+class Reported(Protocol):
+    """An index that caches report to."""
+
+    def match(self, blocks: tuple[int, ...]) -> dict[int, int]:
+        """Slot → leading blocks held."""
+        ...
+
+    def held(self, blocks: tuple[int, ...]) -> NDArray[np.int64]:
+        """The same, one number per slot."""
+        ...
 
 
 class ApproximateIndex:
@@ -93,3 +106,33 @@ class ApproximateIndex:
         for first, stair in self._stairs[slot].items():
             self._reports[slot](first, stair[0][0], 0)
         self._stairs[slot].clear()
+
+
+class Both:
+    """What caches report, and what was sent lately and they have not computed yet.
+
+    A prompt that still waits for its prefill is in no cache, but those that share its start had
+    better follow it: with reports alone they are spread while queues are long.
+
+    Args:
+        reported: What the caches report.
+        sent: What was sent where.
+    """
+
+    __slots__ = ("_reported", "_sent")
+
+    def __init__(self, reported: Reported, sent: ApproximateIndex) -> None:
+        self._reported = reported
+        self._sent = sent
+
+    def match(self, blocks: tuple[int, ...]) -> dict[int, int]:
+        """Slot → leading blocks that it holds or will, by whichever knows of more."""
+        found = self._reported.match(blocks)
+        for slot, blocks_sent in self._sent.match(blocks).items():
+            if blocks_sent > found.get(slot, 0):
+                found[slot] = blocks_sent
+        return found
+
+    def held(self, blocks: tuple[int, ...]) -> NDArray[np.int64]:
+        """The same, one number per slot."""
+        return np.maximum(self._reported.held(blocks), self._sent.held(blocks))

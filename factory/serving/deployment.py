@@ -357,6 +357,9 @@ class Deployment:
 
     def _complete(self, sequence: Sequence, rank: Rank, now_s: float) -> None:
         rank.forget(sequence, now_s)
+        if sequence.doomed >= 0:  # its client has given up since the last boundary
+            self._out(sequence, sequence.doomed, now_s)
+            return
         elsewhere = None
         if self._decode is not None and sequence.decode_rank is None:
             elsewhere = self._entry.windows

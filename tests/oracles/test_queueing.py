@@ -20,6 +20,8 @@ from queueing import (
     runs,
 )
 
+from factory.records.codes import REJECTED
+
 SERVICE_S = MEAN_TOKENS * TICK_S
 
 
@@ -43,12 +45,23 @@ def waiting_time(rate: float, mean_s: float, second_moment: float) -> float:
     return rate * second_moment / (2 * (1 - rate * mean_s))
 
 
-def erlang_c(servers: int, load: float) -> float:
-    """Probability of waiting in M/M/c (Erlang 1917); load in erlangs."""
+def erlang_b(servers: int, load: float) -> float:
+    """Share of requests lost in M/G/c/c (Erlang 1917), whatever the service; load in erlangs."""
     blocked = 1.0
     for k in range(1, servers + 1):
         blocked = load * blocked / (k + load * blocked)
+    return blocked
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Probability of waiting in M/M/c (Erlang 1917); load in erlangs."""
+    blocked = erlang_b(servers, load)
     return blocked / (1 - load / servers * (1 - blocked))
+
+
+def test_erlang_b_of_one_server() -> None:
+    assert erlang_b(1, 0.6) == pytest.approx(0.6 / 1.6)
+    assert erlang_b(2, 1.0) == pytest.approx(0.2)
 
 
 def test_erlang_c_of_one_server_is_its_load() -> None:
@@ -153,6 +166,34 @@ def test_m_m_c() -> None:
     stay = visits.of("completion_s") - visits.of("arrival_s")
     theory_s = SERVICE_S + probability * SERVICE_S / (servers - load)
     holds(controlled(stay, *controls, tests=2), theory_s)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param(geometric(MEAN_TOKENS), id="M/M/c/c"),
+        pytest.param(LOGNORMAL, id="M/G/c/c", marks=pytest.mark.acceptance),
+    ],
+)
+def test_erlang_b(lengths: Data) -> None:
+    """A door with three places and no room to wait: who finds all taken is turned away."""
+    servers, load = 3, 1.5
+    made = queue(
+        [pool("p", "aggregated", servers=servers)],
+        load / SERVICE_S,
+        lengths,
+        requests=14_000,
+        seed=0,
+    )
+    made["deployments"][0]["admission"] = {
+        "max_concurrency": servers,
+        "over_concurrency": "reject",
+    }
+    visits = Visits(runs(made, range(3)), 300)
+    lost = (visits.of("outcome") == REJECTED).astype(float)
+    asked = visits.of("requested_output_tokens") * TICK_S
+    controls = [(visits.gaps(), SERVICE_S / load), (asked, SERVICE_S)]
+    holds(controlled(lost, *controls, tests=1), erlang_b(servers, load))
 
 
 def test_a_random_router_splits_a_poisson_stream() -> None:

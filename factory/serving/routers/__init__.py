@@ -15,7 +15,7 @@ from importlib import import_module
 from factory.errors import FactoryError
 from factory.scenario.routing import INDEX_READERS, settings_of
 from factory.scenario.routing import Router as Section
-from factory.serving.approximate_index import ApproximateIndex
+from factory.serving.approximate_index import ApproximateIndex, Both
 from factory.serving.delayed_index import DelayedIndex
 from factory.serving.prefix_index import PrefixIndex
 from factory.serving.routers.approximate import Remembering
@@ -80,6 +80,9 @@ def build(section: Section, surroundings: Surroundings) -> Router:
     if general["index"] == "approximate":
         approximate = ApproximateIndex(surroundings.slots, general["index_ttl_s"])
         surroundings = replace(surroundings, index=approximate, tiers=())
+    elif general["index"] == "both":
+        approximate = ApproximateIndex(surroundings.slots, general["index_ttl_s"])
+        surroundings = replace(surroundings, index=Both(surroundings.index, approximate))
     if section.policy == "custom":
         router = _from_outside(settings["entry"])(surroundings)
     elif section.policy in MAKERS:

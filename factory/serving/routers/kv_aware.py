@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factory.serving.routers.choice import FEW, Turns, column
-from factory.serving.routers.protocol import Ask, Surroundings
+from factory.serving.routers.protocol import Ask, Blocks, Surroundings
 from factory.serving.slots import Slots
+
+TIER_CREDITS = (0.75, 0.25)
+"""What KV in host memory, and on disk, is worth against KV on the GPU: Dynamo's credits (2026)."""
 
 CHURN_S = 300.0
 """Time constant over which a slot's cache counts as filled lately, seconds (assumed)."""
@@ -25,13 +29,14 @@ class KvAware:
     cost = queued + (overlap_weight + churn_weight * churn) * new + load_weight * KV in use
 
     *queued*: prompt tokens ahead of this one. *new*: tokens of this prompt that the slot does not
-    hold. To route by queued + new (the soonest first token of this very request) computes too much
-    twice: what a slot computes delays, beside this request, all that come to it until its queue is
-    empty and all that decode there. Hence ``overlap_weight``: 1 + the requests delayed. *churn*, 0
-    to 1, is what was lately computed at a slot over the same of the slot with most: new blocks push
-    older ones out, and soonest missed are those where the cache turns over fastest. So prompts that
-    nobody knows go where memory lies idle. *KV in use* slows decoding: reading a token's KV for a
-    few hundred steps takes about a twentieth of the time of computing the token.
+    hold; what lower tiers hold counts in part (`TIER_CREDITS`). To route by queued + new (the
+    soonest first token of this very request) computes too much twice: what a slot computes delays,
+    beside this request, all that come to it until its queue is empty and all that decode there.
+    Hence ``overlap_weight``: 1 + the requests delayed. *churn*, 0 to 1, is what was lately computed
+    at a slot over the same of the slot with most: new blocks push older ones out, and soonest
+    missed are those where the cache turns over fastest. So prompts that nobody knows go where
+    memory lies idle. *KV in use* slows decoding: reading a token's KV for a few hundred steps takes
+    about a twentieth of the time of computing the token.
 
     Args:
         around: The pool.
@@ -48,6 +53,7 @@ class KvAware:
         churn_weight: float,
     ) -> None:
         self._index = around.index
+        self._tiers = tuple(zip(around.tiers, TIER_CREDITS, strict=False))
         self._block = around.block_size
         self._overlap = overlap_weight
         self._load = load_weight
@@ -64,8 +70,10 @@ class KvAware:
         """The slot of least cost."""
         if slots.count <= FEW:
             return self._choose_of_few(ask, slots)
-        new = self._index.held(ask.blocks)
-        new *= -self._block
+        blocks_held = self._index.held(ask.blocks).astype(np.float64)
+        for tier, credit in self._tiers:
+            blocks_held += credit * np.maximum(tier.held(ask.blocks) - blocks_held, 0.0)
+        new = blocks_held * -self._block
         new += ask.input_tokens
         if self._block * sum(ask.blocks[1::2]) > ask.input_tokens:
             np.maximum(new, 0, out=new)
@@ -81,7 +89,9 @@ class KvAware:
         live = slots.live
         block = self._block
         tokens = ask.input_tokens
-        held = self._index.match(ask.blocks)
+        held: Mapping[int, float] = self._index.match(ask.blocks)
+        if self._tiers:
+            held = self._with_tiers(held, ask.blocks)
         worth = self._worth
         load = self._load
         kv, queued = slots.kv_tokens, slots.prefill_tokens
@@ -92,8 +102,18 @@ class KvAware:
                 new = 0
             cost.append(worth[slot] * new + load * kv[slot] + queued[slot])
         slot = self._turns.least_of(cost, live)
-        self._count(slot, max(tokens - block * held.get(slot, 0), 0), ask.now_s)
+        self._count(slot, max(int(tokens - block * held.get(slot, 0)), 0), ask.now_s)
         return slot
+
+    def _with_tiers(self, held: Mapping[int, float], blocks: Blocks) -> Mapping[int, float]:
+        """Blocks held, those of lower tiers counted by what fetching them saves."""
+        found = dict(held)
+        for tier, credit in self._tiers:
+            for slot, blocks_held in tier.match(blocks).items():
+                more = blocks_held - found.get(slot, 0)
+                if more > 0:
+                    found[slot] = found.get(slot, 0) + credit * more
+        return found
 
     def _count(self, slot: int, tokens: int, now_s: float) -> None:
         """Enters tokens that a slot will compute."""

@@ -1,0 +1,1 @@
+"""What the serving system does under load; see README.md."""
