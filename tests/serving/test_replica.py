@@ -148,7 +148,8 @@ def test_a_prompt_longer_than_the_kv_cache_is_rejected_as_an_outcome(
     """A prompt needs room for itself and one token."""
     arriving = {
         "load": {"rate": 1.0, "arrival": "deterministic"},
-        "input_tokens": prompt,
+        # What shortest prompt there is cannot be read off it: that would be refused beforehand.
+        "input_tokens": {"distribution": "normal", "mean": prompt, "stddev": 0},
         "output_tokens": 1,
     }
     seen = run(arriving, engine={"kv_capacity_tokens": 16})
