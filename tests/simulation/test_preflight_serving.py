@@ -48,8 +48,7 @@ TIER = (
     [
         (
             {"q": {"engine": {"max_model_len": 100}}},
-            f"{INPUT}, got 300 (allowed: at most 99 tokens, or more KV memory, max_model_len, or "
-            f"chunked prefill)",
+            too_long(99),
         ),
         (
             {
@@ -60,8 +59,7 @@ TIER = (
                     }
                 }
             },
-            f"{INPUT}, got 300 (allowed: at most 256 tokens, or more KV memory, max_model_len, or "
-            f"chunked prefill)",
+            too_long(256),
         ),
         (
             {"p": {"kv_cache": {"tiers": [{"kind": "host", "capacity_gib": 0.001}]}}},
