@@ -20,6 +20,10 @@ from factory.scenario.base import (
 )
 
 QueueOrder = Literal["fcfs", "priority", "shortest_first", "fair", "lpm"]
+TTFT_FACTOR = 0.8
+"""Share of the limit at which a prediction turns away: one that is right on average lets half of
+those come late whom it lets in at the limit itself (assumed)."""
+
 Shed = Literal["none", "queue_limit", "predicted_ttft"]
 RetryOn = Literal["rejected", "timed_out", "failed"]
 
@@ -168,7 +172,7 @@ class Admission(Part):
     ttft_factor: Positive | None = Field(
         default=None,
         description="predicted_ttft: turned away when the prediction exceeds the tenant's limit "
-        "(slo.ttft_s, else its time-out) times this; by default 1.",
+        "(slo.ttft_s, else its time-out) times this; by default 0.8.",
     )
     max_concurrency: Count | None = Field(
         default=None, description="Requests inside at once, all tenants; by default no limit."

@@ -259,7 +259,8 @@ class Autoscaling(Part):
     drain_timeout_s: NonNegative | None = Field(
         default=None,
         description="A leaving replica takes no new request and finishes its own; what is left "
-        "after so many seconds is lost there and asked anew. By default it waits for the last.",
+        "after so many seconds is lost there; clients that retry ask anew. By default it waits for "
+        "the last.",
     )
     ownership: Ownership = Field(
         default="owned",

@@ -12,6 +12,10 @@ from factory.scenario.base import Flag, Positive, Share
 SchedulerPolicy = Literal["vllm", "sglang", "trtllm"]
 
 
+WATERMARK_RATIO = 0.01
+"""vLLM's `watermark` by default."""
+
+
 class Scheduler(Queueing):
     """Which sequences run in a step, and who goes when KV memory runs out."""
 
@@ -31,9 +35,18 @@ class Scheduler(Queueing):
         description="sglang: multiplies the share of their allowed output that running sequences "
         "are expected to need; by default 1.",
     )
-    watermark_ratio: Share = Field(
-        default=0.01, description="Share of KV blocks that admission leaves free for growth."
+    watermark_ratio: Share | None = Field(
+        default=None,
+        description="vllm: share of KV blocks that admission leaves free for growth; by default "
+        "0.01.",
     )
+
+    @property
+    def watermark(self) -> float:
+        """`watermark_ratio`, or its default; 0 for policies that count what will be needed."""
+        if self.policy != "vllm":
+            return 0.0
+        return WATERMARK_RATIO if self.watermark_ratio is None else self.watermark_ratio
 
     @property
     def is_chunked(self) -> bool:
@@ -41,5 +54,9 @@ class Scheduler(Queueing):
         return self.chunked_prefill is not False
 
 
-POLICY_FIELDS = {"chunked_prefill": ("vllm", "trtllm"), "schedule_conservativeness": ("sglang",)}
+POLICY_FIELDS = {
+    "chunked_prefill": ("vllm", "trtllm"),
+    "schedule_conservativeness": ("sglang",),
+    "watermark_ratio": ("vllm",),
+}
 """Fields that belong to some policies only."""

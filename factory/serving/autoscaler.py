@@ -215,7 +215,7 @@ class Autoscaler:
                 since_s = inf
         replicas = clamped(wanted, signals, self._limits, since_s, self._free(signals))
         if replicas != signals.replicas:
-            self._scale(replicas, signals, now_s, f"{wanted} wanted")
+            self._scale(replicas, signals, now_s, f"{min(wanted, self._limits.most)} wanted")
         self._set(now_s, held_back=replicas != wanted)
 
     def _free(self, signals: Signals) -> float:

@@ -23,6 +23,7 @@ from factory.serving.fleet import Fleet, held_by
 from factory.serving.front_end import FrontEnd
 from factory.serving.handover import Handover
 from factory.serving.meter import CACHED
+from factory.serving.pace import Pace
 from factory.serving.pool_side import PoolSide
 from factory.serving.rank import Rank
 from factory.serving.replica import Replica
@@ -59,7 +60,6 @@ class Deployment:
         deadlines: Time-outs, if clients have any.
         fleets: The pools that are scaled.
         expects: Whether requests may come that are not inside.
-        predicted_ttft_s: Seconds until a prompt of so many tokens would have its first token.
         inside: Requests that have arrived and not left.
     """
 
@@ -70,6 +70,7 @@ class Deployment:
         "_entry",
         "_handover",
         "_left",
+        "_pace",
         "_pending",
         "_terms",
         "accounts",
@@ -80,7 +81,6 @@ class Deployment:
         "front_end",
         "inside",
         "opener",
-        "predicted_ttft_s",
     )
 
     def __init__(
@@ -108,12 +108,12 @@ class Deployment:
         self._left = left
         # Requests for which no replica is up.
         self._pending: deque[Sequence] = deque()
+        self._pace = Pace()
         self.accounts = accounts
         self.front_end: FrontEnd | None = None
         self.door: AdmissionControl | None = None
         self.opener: Timer | None = None
         self.deadlines: Deadlines | None = None
-        self.predicted_ttft_s: Callable[[int], float]
         self.fleets: list[Fleet] = []
         self.expects: Callable[[], bool] = bool
         self.inside: dict[Sequence, None] = {}
@@ -122,6 +122,14 @@ class Deployment:
     def completed(self) -> int:
         """Requests completed so far."""
         return self.accounts.completed
+
+    @property
+    def waiting(self) -> int:
+        """Requests inside that wait: for a replica, to be admitted to a batch, or for decode."""
+        waiting = self._entry.slots.queued + len(self._pending)
+        if self._decode is not None:
+            waiting += self._decode.slots.queued
+        return waiting if self._handover is None else waiting + self._handover.waiting
 
     @property
     def longest_prompt_tokens(self) -> int:
@@ -149,8 +157,14 @@ class Deployment:
             fleet.came(request.input_tokens, now_s)
         door = self.door
         if door is not None:
-            waiting = self._entry.slots.queued
-            predicted_s = self.predicted_ttft_s(request.input_tokens) if door.predicts else 0.0
+            waiting = self.waiting
+            predicted_s = 0.0
+            if door.predicts:
+                predicted_s = self._entry.predicted_ttft_s(
+                    request,
+                    self._pace.share_ahead(client.priority),
+                    self._pace.wait_s(client.priority),
+                )
             answer = door.decide(request.tenant, request.input_tokens, now_s, waiting, predicted_s)
             if answer == TURN_AWAY:
                 del self.inside[sequence]
@@ -194,7 +208,7 @@ class Deployment:
         if self._terms.local is not None and sequence.target is None:
             rank = self._local(sequence, now_s)
             if rank is not None:
-                return _queued(rank, sequence, now_s)
+                return self._queue(rank, sequence, now_s)
         if self._terms.is_early and sequence.target is None and sequence.limit > 1:
             assert self._handover is not None
             self._handover.reserve(sequence, now_s)
@@ -213,7 +227,16 @@ class Deployment:
         if rank is None:
             self._out(sequence, REJECTED, now_s)
             return None
-        return _queued(rank, sequence, now_s)
+        return self._queue(rank, sequence, now_s)
+
+    def _queue(self, rank: Rank, sequence: Sequence, now_s: float) -> Replica | None:
+        """Queues a sequence at a rank; returns its replica if that is to look now or soon."""
+        if rank.is_watched:
+            self._pace.came(sequence.priority)
+        replica = rank.replica
+        if rank.enqueue(sequence, now_s) or replica.leap is None:
+            return replica
+        return None
 
     def _lacking(self, now_s: float) -> None:
         """A request finds no replica up that it needs."""
@@ -227,7 +250,7 @@ class Deployment:
         assert self._terms.local is not None
         if not decode.slots.live:
             return None
-        rank = decode.choose(sequence, now_s)
+        sequence.meant = rank = decode.choose(sequence, now_s)
         if rank is None:
             return None
         request = sequence.request
@@ -253,7 +276,7 @@ class Deployment:
             self._handover.grown(now_s)
         door = self.door
         while door is not None:
-            released = door.release(self._entry.slots.queued)
+            released = door.release(self.waiting)
             if released is None:
                 break
             released.is_counted = True
@@ -276,14 +299,19 @@ class Deployment:
             sequence.first_cached = cached
             if cached:
                 rank.replica.meter.add(CACHED, cached)
+            for fleet in self.fleets:
+                fleet.computed(sequence.request.input_tokens, cached)
         if self._handover is None or sequence.decode_rank is not None or sequence.limit == 1:
             self._token(sequence, rank, now_s, first)
             return
         if sequence.doomed < 0:
             self._handover.prefilled(sequence, rank, now_s)
 
-    def emptied(self, now_s: float) -> None:
-        """Nobody waits any more where prompts are computed (see `owner.Owner`)."""
+    def admitted(self, sequence: Sequence, now_s: float) -> None:
+        """A request that waited has been let into a batch (see `owner.Owner`)."""
+        self._pace.admitted(sequence.priority, now_s)
+        if self._entry.slots.queued:
+            return
         if self.door is not None and self.door.held and self.opener is not None:
             self.opener.set(now_s)
 
@@ -332,6 +360,11 @@ class Deployment:
         """A replica is given up with what it still has."""
         for sequence in held_by(replica, list(self.inside)):
             self.abort(sequence, FAILED, now_s)
+
+    def open(self) -> None:
+        """The run begins: autoscalers look before anybody comes."""
+        for fleet in self.fleets:
+            fleet.scaler.wake(0.0)
 
     def grown(self, now_s: float) -> None:
         """More replicas serve."""
@@ -423,13 +456,17 @@ class Deployment:
         if stage == STAGE_HELD:
             if self.door is not None and not sequence.is_counted:
                 self.door.abandon(sequence)
+            elif sequence in self._pending:
+                self._pending.remove(sequence)
             self._out(sequence, outcome, now_s)
         elif stage == STAGE_WAITING:
             assert rank is not None
             rank.withdraw(sequence)
+            if rank.is_watched:
+                self._pace.left(sequence.priority)
             self._out(sequence, outcome, now_s)
             self._look_at(rank.replica, now_s)
-            if rank.waiting.count:
+            if rank.waiting.count or rank.unreserved.count:
                 rank.asked = True
                 rank.replica.poke(now_s)
             else:
@@ -453,14 +490,6 @@ class Deployment:
             if rank is not None and sequence.ticket >= 0:
                 rank.leave(sequence)
             self.accounts.record(sequence, IN_FLIGHT, nan, self._decode is not None)
-
-
-def _queued(rank: Rank, sequence: Sequence, now_s: float) -> Replica | None:
-    """Queues a sequence at a rank; returns its replica if that is to look now or soon."""
-    replica = rank.replica
-    if rank.enqueue(sequence, now_s) or replica.leap is None:
-        return replica
-    return None
 
 
 def alive(sequence: Sequence, limit: int) -> bool:

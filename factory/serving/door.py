@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from math import inf
 
-from factory.scenario.admission import Admission, TenantAdmission
+from factory.scenario.admission import TTFT_FACTOR, Admission, TenantAdmission
 from factory.scenario.check_admission import BURST_S
 from factory.serving.admission import AdmissionControl, Limits, Terms
 
@@ -34,7 +34,7 @@ def control(
     ]
     factor = inf
     if section.shed == "predicted_ttft":
-        factor = section.ttft_factor or 1.0
+        factor = section.ttft_factor or TTFT_FACTOR
     limits = Limits(
         queue_requests=section.max_queue_requests or inf,
         queue_requests_per_replica=section.max_queue_requests_per_replica or inf,

@@ -51,9 +51,9 @@ class Fleet:
     """
 
     __slots__ = (
-        "_arrivals", "_changed", "_drain_timeout_s", "_due", "_finished", "_input", "_lose",
-        "_names", "_note", "_off", "_output", "_read_s", "_replicas", "_side", "_startup_s",
-        "_timer", "scaler", "unplaced",
+        "_arrivals", "_cached", "_changed", "_drain_timeout_s", "_due", "_finished", "_input",
+        "_lose", "_names", "_note", "_off", "_output", "_prompts", "_read_s", "_replicas", "_side",
+        "_startup_s", "_timer", "scaler", "unplaced",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class Fleet:
         # (time, position, phase that it is in until then)
         self._due: list[tuple[float, int, int]] = []
         self._arrivals = self._input = self._finished = self._output = 0
+        self._prompts = self._cached = 0
         self._read_s = 0.0
         self.unplaced: Callable[[], int] = int
         self.scaler: Autoscaler
@@ -105,6 +106,11 @@ class Fleet:
         if not self._count(ACTIVE) and not self._count(STARTING):
             self.scaler.arrived(now_s, self._count(DRAINING))
 
+    def computed(self, input_tokens: int, cached_tokens: int) -> None:
+        """A prompt of the pool's deployment is done, so many of its tokens found in caches."""
+        self._prompts += input_tokens
+        self._cached += cached_tokens
+
     def answered(self, output_tokens: int) -> None:
         """A request of the pool's deployment has all its tokens."""
         self._finished += 1
@@ -123,9 +129,11 @@ class Fleet:
             self._count(STARTING),
             self._count(DRAINING),
             [self._load(replica) for replica in self._replicas if replica.phase == ACTIVE],
+            cached_ratio=self._cached / self._prompts if self._prompts else 0.0,
             unplaced=self.unplaced(),
         )
         self._arrivals = self._input = self._finished = self._output = 0
+        self._prompts = self._cached = 0
         self._read_s = now_s
         return seen
 
@@ -134,13 +142,15 @@ class Fleet:
 
     def _load(self, replica: Replica) -> ReplicaLoad:
         slots = self._side.slots
-        own = [rank.slot for rank in replica.ranks]
-        held = sum(slots.kv_tokens[slot] for slot in own)
-        return ReplicaLoad(
-            sum(slots.waiting[slot] for slot in own),
-            sum(slots.prefill_tokens[slot] for slot in own),
-            held / (slots.capacity_tokens * len(own)),
-        )
+        waiting = queued = held = 0
+        for rank in replica.ranks:
+            cache = rank.cache
+            waiting += slots.waiting[rank.slot] + rank.unreserved.count
+            queued += slots.prefill_tokens[rank.slot]
+            held += (cache.private + cache.pinned - cache.kept) * rank.block
+            held += sum(sequence.request.input_tokens for sequence in rank.waiting)
+            held += sum(sequence.request.input_tokens for sequence in rank.unreserved)
+        return ReplicaLoad(waiting, queued, held / (slots.capacity_tokens * len(replica.ranks)))
 
     # -- what it does --------------------------------------------------------------------------
 

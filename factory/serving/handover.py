@@ -20,7 +20,7 @@ from factory.serving.front_end import step_s
 from factory.serving.links import Flow, Path
 from factory.serving.pool_side import PoolSide
 from factory.serving.rank import Rank
-from factory.serving.replica import Replica
+from factory.serving.replica import ACTIVE, Replica
 from factory.serving.residency import reserve, take_over
 from factory.serving.sequence import (
     STAGE_HANDING,
@@ -51,11 +51,12 @@ class Handover:
         lacking: Called as ``(now_s)`` when no decode replica is up.
         freed: Called as ``(replica, now_s)`` when a prefill replica has let go of a sequence.
         pending: Sequences for which no decode replica is up.
+        waiting: Sequences that wait for a decode replica, or for room in one.
     """
 
     __slots__ = (
         "_accounts", "_decode", "_fabric", "_paths", "_prefill_s", "_terms", "enter", "freed",
-        "lacking", "pending", "refuse",
+        "lacking", "pending", "refuse", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -78,12 +79,14 @@ class Handover:
         self.lacking: Callable[[float], None]
         self.freed: Callable[[Replica, float], None]
         self.pending: deque[Sequence] = deque()
+        self.waiting = 0
 
     # -- who and when --------------------------------------------------------------------------
 
     def reserve(self, sequence: Sequence, now_s: float) -> None:
         """Seeks room for a sequence before it is prefilled."""
         sequence.stage = STAGE_RESERVING
+        self.waiting += 1
         self._seek(sequence, now_s)
 
     def prefilled(self, sequence: Sequence, rank: Rank, now_s: float) -> None:
@@ -93,6 +96,7 @@ class Handover:
         target = sequence.target
         if target is None:
             sequence.stage = STAGE_HANDING
+            self.waiting += 1
             self._seek(sequence, now_s)
             return
         assert sequence.flow is not None
@@ -105,7 +109,9 @@ class Handover:
             self.pending.append(sequence)
             self.lacking(now_s)
             return
-        target = decode.choose(sequence, now_s)
+        target = sequence.meant
+        if target is None or target.replica.phase != ACTIVE:
+            target = decode.choose(sequence, now_s)
         if target is None:
             self.refuse(sequence, now_s)
             return
@@ -131,6 +137,7 @@ class Handover:
             if not reserve(rank, sequence, now_s):
                 return
             waiting.take()
+            self.waiting -= 1
             if sequence.stage == STAGE_RESERVING:
                 replica = self.enter(sequence, now_s)
                 if replica is not None:
@@ -200,6 +207,8 @@ class Handover:
     def drop(self, sequence: Sequence, now_s: float) -> None:
         """A sequence gives up what it has, or waits for, on the way between the pools."""
         target = sequence.target
+        if target is None and sequence in self.pending:
+            self.pending.remove(sequence)
         flow: Flow | None = sequence.flow
         if flow is not None:
             self._fabric.cancel(flow, now_s)
@@ -214,16 +223,21 @@ class Handover:
         elif sequence.stage == STAGE_HANDING:
             source = sequence.prefill_rank
             assert source is not None
+            self.waiting -= 1
             if target is not None:
                 target.unexpect(sequence)
             sequence.prefill_pinned = sequence.pinned
             sequence.prefill_private = sequence.private
             sequence.prefill_final = sequence.final
             self._free_source(source, sequence, now_s)
+        elif sequence.stage == STAGE_RESERVING and (
+            target is None or sequence not in target.admitted
+        ):
+            self.waiting -= 1
+            if target is not None:
+                target.unexpect(sequence)
         elif target is None or sequence.decode_rank is not None:
             return
-        elif sequence.stage == STAGE_RESERVING and sequence not in target.admitted:
-            target.unexpect(sequence)
         else:
             target.give_back(sequence, now_s)
         if target is not None:

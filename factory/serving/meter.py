@@ -162,6 +162,7 @@ class Meter:
         row = self._row
         row[STATES + state] += gpu_s
         if state == RELEASED:
+            self._rack_row[2] += gpu_s
             self.until_s = until_s
             return
         row[ENERGY] += gpu_s * watts

@@ -17,8 +17,8 @@ class Owner(Protocol):
     def begun(self, sequence: Sequence, rank: Rank, now_s: float) -> None:
         """The next step is the first of a prompt."""
 
-    def emptied(self, now_s: float) -> None:
-        """No request of the pool waits any more to be admitted."""
+    def admitted(self, sequence: Sequence, now_s: float) -> None:
+        """A request that waited has been let into a batch."""
 
     def prefilled(self, sequence: Sequence, now_s: float) -> None:
         """The step that ends now completed the prompt, and with it gave the next token."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from factory.facility import Windows
 from factory.serving.rank import Rank
-from factory.serving.routers import REJECT, Ask, Router
+from factory.serving.routers import REJECT, Ask, Index, Router
 from factory.serving.sequence import Sequence
 from factory.serving.slots import Slots
+from factory.workload import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class PoolSide:
         router: Chooses a slot.
         windows: Sums of the pool.
         is_single: Whether there is nothing to choose.
+        index: Which slots hold the start of a prompt.
         prefill_s: Estimate of the seconds that a slot takes to prefill (new, cached) tokens.
     """
 
@@ -31,10 +33,12 @@ class PoolSide:
     router: Router
     windows: Windows
     is_single: bool
+    index: Index
     prefill_s: Callable[[int, int], float]
 
     def choose(self, sequence: Sequence, now_s: float) -> Rank | None:
         """The rank that a request goes to; None turns it away. Some slot must be live."""
+        sequence.copy_from = None
         if self.is_single:
             return self.ranks[0]
         request = sequence.request
@@ -52,8 +56,33 @@ class PoolSide:
         sequence.copy_from = ask.copy_from
         return self.ranks[slot]
 
-    def predicted_ttft_s(self, input_tokens: int) -> float:
-        """Seconds to a first token where the least is queued, once a slot is live."""
-        queued = self.slots.prefill_tokens
-        least = min((queued[slot] for slot in self.slots.live), default=0)
-        return self.prefill_s(least + input_tokens, 0)
+    def predicted_ttft_s(self, request: Request, share_ahead: float, wait_s: float) -> float:
+        """Seconds to a first token: where the least is queued, or where most of it is cached.
+
+        Args:
+            request: Who asks.
+            share_ahead: Share of those who wait that go before it.
+            wait_s: Seconds until it is let into a batch, by the pace of late.
+        """
+        slots = self.slots
+        if not slots.live:
+            return 0.0
+        queued = slots.prefill_tokens
+        candidates = [min(slots.live, key=queued.__getitem__)]
+        if request.blocks:
+            held = self.index.match(request.blocks)
+            best = max(held, key=held.__getitem__, default=candidates[0])
+            if best in slots.live:
+                candidates.append(best)
+        return min(self._ttft_at(slot, request, share_ahead, wait_s) for slot in candidates)
+
+    def _ttft_at(self, slot: int, request: Request, share_ahead: float, wait_s: float) -> float:
+        rank = self.ranks[slot]
+        prompts = self.slots.waiting[slot] + 1
+        cached = 0
+        if request.blocks and rank.limits.prefix_caching:
+            cached = rank.cache.match(request.blocks) * rank.limits.block_size
+        cached = min(cached, request.input_tokens - 1)
+        each = self.slots.prefill_tokens[slot] / prompts
+        queue_s = prompts * self.prefill_s(round(each), 0) * share_ahead
+        return max(queue_s, wait_s) + self.prefill_s(request.input_tokens - cached, cached)

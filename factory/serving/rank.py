@@ -55,7 +55,7 @@ class Rank:
         incoming, outgoing: Sequences whose KV is on its way here, or leaves from here.
         owed: Blocks that admitted sequences may yet need, where the scheduler guarantees them.
         pauses: Steps that its batch sat out; None where none ever does.
-        is_watched: Whether its owner wants to know when nobody waits any more.
+        is_watched: Whether its owner wants to know who is admitted.
         tells: Whether its owner wants to know when a prompt begins to be computed.
         tiers: Lower tiers of its cache, if it has any.
     """

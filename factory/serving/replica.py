@@ -184,9 +184,8 @@ class Replica:
             self.rest(now_s)
             self.now_s = now_s
             self._inside = True
+            self._cull(now_s)
             for rank in self.ranks:
-                if rank.doomed:
-                    self._cull(rank, now_s)
                 if rank.ready:
                     self._join(rank)
                 rank.compose()
@@ -288,10 +287,9 @@ class Replica:
             self._account(leap, now_s)
             for rank in ended:
                 self._end(rank, now_s)
+        if self._cull(now_s):
+            changed = True
         for rank in ranks:
-            if rank.doomed:
-                self._cull(rank, now_s)
-                changed = True
             if rank.ready:
                 self._join(rank)
                 changed = True
@@ -307,10 +305,18 @@ class Replica:
         if self.phase == DRAINING and self.is_drained:
             self.owner.rested(self, now_s)
 
-    def _cull(self, rank: Rank, now_s: float) -> None:
-        """Lets go of the sequences of a rank that are doomed."""
-        for sequence in cull(rank):
-            self.owner.gone(sequence, rank, now_s)
+    def _cull(self, now_s: float) -> bool:
+        """Lets go of the sequences that are doomed; says whether there were any.
+
+        Of all ranks before any composes: who waits for that may come to a rank before.
+        """
+        culled = False
+        for rank in self.ranks:
+            if rank.doomed:
+                culled = True
+                for sequence in cull(rank):
+                    self.owner.gone(sequence, rank, now_s)
+        return culled
 
     def _end(self, rank: Rank, now_s: float) -> None:
         """Lets the sequences of a rank go that came to an end at this boundary."""

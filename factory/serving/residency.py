@@ -69,8 +69,8 @@ def admit(rank: Rank, sequence: Sequence) -> bool:
     slots = rank.slots
     slots.waiting[rank.slot] -= 1
     slots.queued -= 1
-    if rank.is_watched and not slots.queued:
-        rank.replica.owner.emptied(now_s)
+    if rank.is_watched:
+        rank.replica.owner.admitted(sequence, now_s)
     if rank.tiers is None or not blocks or not _fetch(rank, rank.tiers, sequence, hit, total):
         sequence.stage = STAGE_RUNNING
         rank.prefilling.append(sequence)

@@ -185,7 +185,7 @@ class Throughput:
             rate * taken / targets.output_tokens_per_s,
         )
         if targets.capacity is not None and rate > 0.0:
-            each = targets.capacity(given, taken)
+            each = targets.capacity(computed, taken)
             replicas = max(replicas, rate / each) if each > 0.0 else _MANY
         return ceil(min(replicas, _MANY) - _ROUNDING)
 

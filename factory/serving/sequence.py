@@ -46,6 +46,7 @@ class Sequence:
         final, prefill_final: Blocks that it may come to there, where the scheduler guarantees them.
         declared: Output tokens that its client allows, tokens.
         promise: Batch step at which it would come to them, as of joining (`schedulers`).
+        meant: Where it would decode, as chosen when it came (conditional disaggregation).
         target: Where it is to decode, from when that is known.
         decode_private, decode_final: Blocks taken for it there, and those it may come to.
         flow: Its KV on the way to where it decodes.
@@ -96,6 +97,7 @@ class Sequence:
         "join_step",
         "left",
         "limit",
+        "meant",
         "pace",
         "pinned",
         "position",
@@ -144,6 +146,7 @@ class Sequence:
         self.doomed = -1
         self.is_counted = False
         self.target: Rank | None = None
+        self.meant: Rank | None = None
         self.flow: Flow | None = None
         self.decode_private = 0
         self.decode_final = 0

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.kernel import Kernel
-from factory.performance.architecture import kv_bytes_per_token
+from factory.performance import architecture as arch
 from factory.performance.build import layout_of
 from factory.performance.kv_layers import kv_layers_per_gpu
 from factory.scenario import Catalog, Deployment, Pool
+from factory.scenario.kv_cache import KvCache, Tier
 from factory.serving.kv_cache import KVCache, PrefixListener
 from factory.serving.prefix_index import PrefixIndex
 from factory.serving.residency import fetched
@@ -31,13 +32,16 @@ class PoolCaches:
         caches: In GPU memory.
         tiers: Below it; None where there are none.
         index: Which slots hold the start of a prompt, as the pool's router hears of it.
-        tier_indexes: The same for the tiers, in order.
+        tier_indexes, tier_kinds: The same for the tiers, in order, and what each is.
+        copy_s: Estimate of the seconds to copy the KV of so many tokens from another replica.
     """
 
     caches: tuple[KVCache, ...]
     tiers: PoolTiers | None
     index: Index
     tier_indexes: tuple[Index, ...]
+    tier_kinds: tuple[str, ...]
+    copy_s: Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,10 @@ def block_bytes(
     on_gpu = layers.uniform_bytes
     if pool.engine.hybrid_kv_cache:
         on_gpu = layers.full * layers.layer_bytes
-    return kv_bytes_per_token(model, kv_format) * size, on_gpu * size
+    once = arch.kv_bytes_per_token(model, kv_format)
+    if draft:
+        once += model.mtp_layers * arch.kv_values_per_layer(model) * arch.VALUE_BYTES[kv_format]
+    return once * size, on_gpu * size
 
 
 def build_caches(
@@ -150,7 +157,22 @@ def build_caches(
         tiers,
         PrefixIndex(slots) if heard is None else heard,
         tuple(_SlotIndex(group, lambda: makers.settle(kernel.now)) for group in groups),
+        tuple(group.kind for group in groups),
+        _copy_estimate(section, pool, deployment, catalog, size),
     )
+
+
+def _copy_estimate(
+    section: KvCache, pool: Pool, deployment: Deployment, catalog: Catalog, size: int
+) -> Callable[[int], float]:
+    """Seconds to copy the KV of so many tokens from another replica, as its tiers would alone."""
+    if pool.engine.step_model.kind == "fixed":
+        return lambda _tokens: 0.0
+    stated = [tier for tier in section.tiers if tier.kind == "peer"]
+    peer = stated[0] if stated else Tier(kind="peer")
+    _, on_gpu = block_bytes(pool, deployment, catalog, size)
+    rate = peer.bytes_per_s / (on_gpu / size)
+    return lambda tokens: peer.latency_s + tokens / rate
 
 
 def _done(sequence: Sequence, fetch: Fetch, now_s: float) -> None:

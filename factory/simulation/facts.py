@@ -76,7 +76,7 @@ def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
     for pool in plant.pools:
         place = pool.place
         gpus = place.pool.gpus
-        other_w = _other_w_per_gpu(plant, place.racks[0]) * gpus
+        other_w = _other_w_per_gpu(plant, place.racks[0])
         reference = pool.reference
         for index, (span, row) in enumerate(zip(spans, pool.windows.fold(len(spans)), strict=True)):
             reference_gpu_s = (
@@ -97,7 +97,8 @@ def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
                     *row[STATES:ENERGY],
                     reference_gpu_s,
                     row[ENERGY],
-                    row[ENERGY] + other_w * span,
+                    # Hosts of GPUs that were given back are no longer ours.
+                    row[ENERGY] + other_w * (gpus * span - row[PROVISIONED_LESS]),
                     int(row[STEPS]),
                     int(row[LEAPS]),
                 )
@@ -159,7 +160,7 @@ def _power(plant: Plant, tables: RunTables, spans: list[float], end_s: float) ->
         budget_w = math.nan if rack.budget is None else rack.budget.budget_w
         for index, (span, row) in enumerate(zip(spans, rack.windows.fold(len(spans)), strict=True)):
             gpu_j = row[0] + rack.spare_w * span
-            it_j = gpu_j + rack.other_w * span
+            it_j = gpu_j + rack.other_w * (span - row[2] / rack.gpus)
             facility[index] += (gpu_j, it_j)
             peak_w = max(peaks[index], it_j / span) if span else 0.0
             rows.append((number + 1, index, gpu_j, it_j, peak_w, budget_w, row[1]))

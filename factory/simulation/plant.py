@@ -26,11 +26,10 @@ from factory.serving.meter import TENANT_FIELDS
 from factory.serving.network import Cables, Network
 from factory.serving.pool_side import PoolSide
 from factory.serving.sequence import Sequence
-from factory.serving.stands import Stand, rank_numbers, stand
 from factory.serving.terms import Client, Terms
 from factory.serving.tier_build import DeploymentTiers
 from factory.simulation.length_limits import length_limits
-from factory.simulation.names import Layout, PoolPlace, lay_out
+from factory.simulation.names import Layout, lay_out
 from factory.simulation.pool_builder import (
     Plan,
     PoolMeter,
@@ -122,7 +121,7 @@ def _racks(
         group = scenario.facility.racks[number]
         system = catalog.systems[group.system]
         gpu = catalog.gpus[system.gpu]
-        windows = Windows(scenario.run.window_s, 2)
+        windows = Windows(scenario.run.window_s, 3)
         other_w = system.other_it_w_per_gpu * system.gpus_per_rack
         spare_w = idle_watts(gpu, loaded=False) * free
         budget = None
@@ -187,8 +186,7 @@ class _Builder:
             drafts = speculation.draft_tokens
         self.plan = Plan(
             scenario, catalog, layout, kernel, racks, tenants, section, acceptance, drafts,
-            DeploymentTiers(kernel, _TIERS + number), self.kv_bytes(), self.transfer_s,
-            self.ttft_limits(),
+            DeploymentTiers(kernel, _TIERS + number), self.kv_bytes(), self.ttft_limits(),
         )  # fmt: skip
 
     def deployment(
@@ -289,7 +287,6 @@ class _Builder:
         deployment.opener = self.kernel.timer(
             CLASS_ARRIVAL, _OPENERS + self.number, deployment.wake
         )
-        deployment.predicted_ttft_s = entry.predicted_ttft_s
 
     def engine(self, role: str) -> EngineSpec:
         """What the engine of the pool of a role, or of the only one, adds to its kernels."""
@@ -303,9 +300,10 @@ class _Builder:
         model = self.catalog.models[self.section.model]
         kv_format = self.section.precision.kv_cache
         draft = self.section.speculation is not None
+        hybrid = all(place.pool.engine.hybrid_kv_cache for place in self.places)
 
         def size(tokens: int) -> float:
-            return transfer_bytes(model, kv_format, tokens, draft=draft)
+            return transfer_bytes(model, kv_format, tokens, draft=draft, hybrid=hybrid)
 
         # It is a line up to the window of the sliding layers, and another from there on.
         window = model.sliding_window
@@ -321,21 +319,3 @@ class _Builder:
         """Bytes of KV that are there only when a prompt is, of a last step of so many tokens."""
         model = self.catalog.models[self.section.model]
         return last_layer_bytes(model, self.section.precision.kv_cache, tokens)
-
-    def transfer_s(self, tokens: int) -> float:
-        """Estimate of the seconds to copy the KV of so many tokens between two replicas."""
-        first, last = self.places[0], self.places[-1]
-        source, sink = self.a_stand(first, 0), self.a_stand(last, len(last.racks) - 1)
-        if self.network.kind(source, sink) is None:
-            return inf
-        way = self.network.path(source, sink)
-        return way.latency_s + self.plan.kv_bytes(tokens) / way.bound
-
-    def a_stand(self, place: PoolPlace, replica: int) -> Stand:
-        """Where the first rank of a replica stands."""
-        group = self.scenario.facility.racks[place.group]
-        system = self.catalog.systems[group.system]
-        parallel = place.pool.parallel
-        numbers = self.layout.gpus[place.code][replica]
-        own = rank_numbers(numbers, parallel.tp, parallel.dp, 0)
-        return stand(place.racks[replica], own, system, self.catalog.gpus[system.gpu])

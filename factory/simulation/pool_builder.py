@@ -50,7 +50,8 @@ class RackMeter:
     """One rack: what is metered there, and what it draws whatever the replicas do.
 
     Attributes:
-        windows: Joules of its GPUs in replicas (0) and capped seconds (1), by window.
+        windows: Joules of its GPUs in replicas (0), capped seconds (1), and GPU-seconds of GPUs
+            that were given back (2), by window.
         bins: Joules by second, of the same GPUs.
         gpus: GPUs in the rack.
         other_w: Hosts, network, fans: drawn always, watts.
@@ -99,7 +100,6 @@ class Plan:
         acceptance, drafts: How answers take their steps, and drafts of a step, if any.
         tiers: Makes the tiers of its caches.
         kv_bytes: Bytes of KV of so many tokens, over a whole replica.
-        transfer_s: Estimate of the seconds to copy the KV of so many tokens.
         ttft_limits_s: Limit of each tenant, seconds.
     """
 
@@ -114,7 +114,6 @@ class Plan:
     drafts: int
     tiers: DeploymentTiers
     kv_bytes: Callable[[int], float]
-    transfer_s: Callable[[int], float]
     ttft_limits_s: tuple[float, ...]
 
 
@@ -176,7 +175,7 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
     system = plan.catalog.systems[scenario.facility.racks[place.group].system]
     gpu = plan.catalog.gpus[system.gpu]
     limits = _limits(plan, place, capacity, model_len)
-    prefill_s = prefill_estimate(model, dp, limits.batched_tokens)
+    prefill_s = prefill_estimate(model, dp, limits.batched_tokens, pool.clock_ratio)
     caches = build_caches(
         plan.kernel, plan.catalog, plan.section, pool, plan.tiers,
         capacity // limits.block_size, limits.block_size, prefill_s, limits.prefix_caching,
@@ -231,16 +230,18 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
         uniform=uniform,
         index=caches.index,
         prefill_s=prefill_s,
-        transfer_s=plan.transfer_s,
+        transfer_s=caches.copy_s,
         headroom=_headroom(plan.racks),
         ttft_limits_s=plan.ttft_limits_s,
         racks=tuple(rack for rack in place.racks for _ in range(dp)),
         tiers=caches.tier_indexes,
+        tier_kinds=caches.tier_kinds,
     )
     router = build_router(section, surroundings)
     is_single = slots.count == 1 and section.policy not in ("min_ttft", "custom")
-    side = PoolSide(ranks, slots, router, windows, is_single, prefill_s)
-    rate = serving_rate(model, dp, limits, capacity)
+    side = PoolSide(ranks, slots, router, windows, is_single, caches.index, prefill_s)
+    per_step = 1.0 if plan.acceptance is None else plan.acceptance.tokens_per_step
+    rate = serving_rate(model, dp, limits, capacity, pool.clock_ratio, per_step)
     return PoolMeter(place, windows, tuple(replicas), capacity, reference, rate), side
 
 
@@ -265,7 +266,7 @@ def _limits(plan: Plan, place: PoolPlace, capacity: int, model_len: int) -> Rank
         batched_tokens=engine.max_num_batched_tokens,
         block_size=size,
         prefix_caching=caching,
-        watermark_blocks=int(capacity // size * scheduler.watermark_ratio),
+        watermark_blocks=int(capacity // size * scheduler.watermark),
         drafts=plan.drafts,
         is_chunked=scheduler.is_chunked,
         yields=frozenset(number for number, does in enumerate(yielding) if does),

@@ -110,15 +110,19 @@ def _memory(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
 def _tiers(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     """Tiers whose bytes hold no block."""
     for path, deployment, pool in _pools(scenario):
-        if pool.engine.step_model.kind == "fixed":
-            continue
         size = block_size(deployment)
         once, _ = block_bytes(pool, deployment, catalog, size)
         for number, tier in enumerate(pool.kv_cache.tiers):
-            if tier.capacity_gib is not None and not tier.blocks(size, once):
-                message = f"holds no KV block of {size} tokens ({once / 2**30:.3g} GiB)"
-                place = f"{path}.kv_cache.tiers[{number}].capacity_gib"
-                yield Problem(place, message, tier.capacity_gib, f"at least {once / 2**30:.3g}")
+            place = f"{path}.kv_cache.tiers[{number}]"
+            if tier.kind == "peer" or tier.blocks(size, once):
+                continue
+            message = f"holds no KV block of {size} tokens ({once / 2**30:.3g} GiB)"
+            if tier.capacity_tokens is not None:
+                given, remedy = tier.capacity_tokens, f"at least {size}"
+                yield Problem(f"{place}.capacity_tokens", message, given, remedy)
+            elif tier.capacity_gib is not None:
+                least = f"at least {once / 2**30:.3g}"
+                yield Problem(f"{place}.capacity_gib", message, tier.capacity_gib, least)
 
 
 def _links(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:

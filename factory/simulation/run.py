@@ -160,6 +160,8 @@ def drive(
     gc.disable()  # the simulation makes no cycles; looking for them takes a tenth of its time
     try:
         plant.intake.open()
+        for deployment in plant.deployments:
+            deployment.open()
         while kernel.run_events(_EVENTS_PER_LOOK, stop_s):
             flush()
             if progress is not None:

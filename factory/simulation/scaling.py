@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 
 from factory.performance import build_memory
+from factory.performance.architecture import mtp_bytes, weight_bytes
 from factory.serving.accounts import Row
 from factory.serving.autoscaler import Autoscaler, Budget
 from factory.serving.deployment import Deployment
@@ -112,8 +113,13 @@ def _capacity(meter: PoolMeter, itl_s: float, prompt: float, output: float) -> f
 
 
 def _itl_limit_s(plan: Plan) -> float:
-    """The strictest limit on the inter-token latency among the tenants, seconds."""
-    limits = [tenant.slo.itl_ms for tenant in plan.scenario.workload.tenants]
+    """The strictest limit on the inter-token latency among its tenants, seconds."""
+    first = plan.scenario.deployments[0].name
+    limits = [
+        tenant.slo.itl_ms
+        for tenant in plan.scenario.workload.tenants
+        if (tenant.deployment or first) == plan.section.name
+    ]
     return min((limit / 1e3 for limit in limits if limit is not None), default=inf)
 
 
@@ -126,11 +132,15 @@ def _startup_s(plan: Plan, meter: PoolMeter) -> Callable[[int], float]:
     group = plan.scenario.facility.racks[meter.place.group]
     system = plan.catalog.systems[group.system]
     gpus = pool.gpus_per_replica
+    model = plan.catalog.models[plan.section.model]
+    weights = weight_bytes(model, plan.section.precision.weights)
+    if plan.drafts:
+        weights += mtp_bytes(model, plan.section.precision.weights)
 
     def seconds(at_once: int) -> float:
         return startup_time(
             section.startup,
-            memory.weights * gpus,
+            weights,
             memory.weights,
             gpus,
             min(system.gpus_per_node, gpus),

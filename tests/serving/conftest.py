@@ -6,7 +6,7 @@ import pytest
 from drafting import drafting_model
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _drafting_model() -> Iterator[None]:
     with drafting_model():
         yield

@@ -199,6 +199,7 @@ def test_the_door_of_a_scenario() -> None:
     section = Admission.model_validate(
         {
             "shed": "predicted_ttft",
+            "ttft_factor": 1.0,
             "max_queue_requests_per_replica": 4,
             "tenants": {
                 "jobs": {"kind": "batch"},

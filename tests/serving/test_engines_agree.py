@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conserved import violations
 from factories import scenarios
+from found import ABORTED_WAITER, RELEASED_INTO_A_COMPOSED_RANK
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from observed import Observed, differences, observe
@@ -94,6 +95,8 @@ def uniform(low: int, high: int) -> dict[str, Any]:
 
 
 FOUND = {
+    "aborted_waiter": ABORTED_WAITER,
+    "released_into_a_composed_rank": RELEASED_INTO_A_COMPOSED_RANK,
     # A reservation takes blocks that a leap under way counted on for its own growth.
     "reservation_shortens_a_leap": factory(
         [

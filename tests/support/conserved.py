@@ -137,9 +137,11 @@ def _left_over(run: Observed) -> list[str]:
                 cache, slots = rank.cache, rank.slots
                 if cache.private or cache.pinned != cache.kept:
                     found.append(f"KV blocks: {cache.private} private, {cache.pinned} pinned")
-                columns = (slots.requests, slots.prefill_tokens, slots.kv_tokens)
+                columns = (slots.requests, slots.waiting, slots.prefill_tokens, slots.kv_tokens)
                 if any(column[rank.slot] for column in columns):
                     found.append(f"slots: {[column[rank.slot] for column in columns]}")
+                if slots.queued or rank.owed:
+                    found.append(f"{slots.queued} queued, {rank.owed} blocks owed")
                 queues = (rank.waiting, rank.admitted, rank.ready, rank.unreserved)
                 if any(queues) or rank.incoming or rank.outgoing:
                     found.append("a rank still holds sequences")

@@ -97,7 +97,7 @@ def schedulers(draw: st.DrawFn, is_caching: bool) -> Data:
         made["ageing_s"] = draw(st.sampled_from([0.05, 1.0]))
     if made["order"] == "shortest_first":
         made["ageing_tokens_per_s"] = draw(st.sampled_from([0.0, 100.0]))
-    if draw(st.booleans()):
+    if policy == "vllm" and draw(st.booleans()):
         made["watermark_ratio"] = draw(st.sampled_from([0.0, 0.1]))
     return made
 

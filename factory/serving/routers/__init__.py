@@ -19,6 +19,7 @@ from factory.serving.approximate_index import ApproximateIndex, Both
 from factory.serving.delayed_index import DelayedIndex
 from factory.serving.prefix_index import PrefixIndex
 from factory.serving.routers.approximate import Remembering
+from factory.serving.routers.checked import Checked
 from factory.serving.routers.choice import drawer, uniform_from
 from factory.serving.routers.kv_aware import KvAware
 from factory.serving.routers.kv_cost import KvCost
@@ -84,7 +85,7 @@ def build(section: Section, surroundings: Surroundings) -> Router:
         approximate = ApproximateIndex(surroundings.slots, general["index_ttl_s"])
         surroundings = replace(surroundings, index=Both(surroundings.index, approximate))
     if section.policy == "custom":
-        router = _from_outside(settings["entry"])(surroundings)
+        router: Router = Checked(_from_outside(settings["entry"])(surroundings), settings["entry"])
     elif section.policy in MAKERS:
         router = MAKERS[section.policy](surroundings, **settings)
     else:

@@ -13,8 +13,9 @@ from factory.serving.routers.choice import FEW, Turns, column
 from factory.serving.routers.protocol import Ask, Blocks, Surroundings
 from factory.serving.slots import Slots
 
-TIER_CREDITS = (0.75, 0.25)
-"""What KV in host memory, and on disk, is worth against KV on the GPU: Dynamo's credits (2026)."""
+HOST_CREDIT, FAR_CREDIT = 0.75, 0.25
+"""What KV in host memory, and on disk or farther away, is worth against KV on the GPU: Dynamo's
+credits (2026)."""
 
 CHURN_S = 300.0
 """Time constant over which a slot's cache counts as filled lately, seconds (assumed)."""
@@ -29,7 +30,7 @@ class KvAware:
     cost = queued + (overlap_weight + churn_weight * churn) * new + load_weight * KV in use
 
     *queued*: prompt tokens ahead of this one. *new*: tokens of this prompt that the slot does not
-    hold; what lower tiers hold counts in part (`TIER_CREDITS`). To route by queued + new (the
+    hold; what lower tiers hold counts in part (`HOST_CREDIT`). To route by queued + new (the
     soonest first token of this very request) computes too much twice: what a slot computes delays,
     beside this request, all that come to it until its queue is empty and all that decode there.
     Hence ``overlap_weight``: 1 + the requests delayed. *churn*, 0 to 1, is what was lately computed
@@ -53,7 +54,8 @@ class KvAware:
         churn_weight: float,
     ) -> None:
         self._index = around.index
-        self._tiers = tuple(zip(around.tiers, TIER_CREDITS, strict=False))
+        worths = [HOST_CREDIT if kind == "host" else FAR_CREDIT for kind in around.tier_kinds]
+        self._tiers = tuple(zip(around.tiers, worths, strict=True))
         self._block = around.block_size
         self._overlap = overlap_weight
         self._load = load_weight

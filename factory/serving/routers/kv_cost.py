@@ -42,8 +42,11 @@ class KvCost:
     ) -> None:
         self._block = around.block_size
         self._scale = prefill_load_scale
-        worths = (device_credit, host_credit, disk_credit)
-        self._tiers = tuple(zip((around.index, *around.tiers), worths, strict=False))
+        worth = {"host": host_credit}
+        # What is neither the GPU's nor the host's is as far away as a disk.
+        lower = [worth.get(kind, disk_credit) for kind in around.tier_kinds]
+        indexes = (around.index, *around.tiers)
+        self._tiers = tuple(zip(indexes, (device_credit, *lower), strict=True))
         self._temperature = temperature
         self._uniform = around.uniform
         self._turns = Turns()

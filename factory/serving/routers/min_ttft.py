@@ -43,8 +43,11 @@ class MinTtft:
         # Of slots that hold as much the least queued is first: one estimate per length held.
         for length in lengths:
             tokens = np.where(held == length, queued, np.inf)
-            least = int(turns.live(tokens, slots).min())
-            wait_s = around.prefill_s(least, 0) if least else 0.0
+            shortest = slots.live[int(turns.live(tokens, slots).argmin())]
+            least = int(tokens[shortest])
+            # Prompt by prompt: attention grows with the square of each, not of all together.
+            prompts = slots.waiting[shortest] + 1
+            wait_s = prompts * around.prefill_s(round(least / prompts), 0) if least else 0.0
             soonest[tokens == least] = wait_s + self._prefill(ask, length, best)[0]
         slot = turns.least(soonest, slots)
         if self._reject and soonest[slot] > around.ttft_limits_s[ask.tenant]:

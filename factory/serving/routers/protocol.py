@@ -91,7 +91,8 @@ class Surroundings:
         ttft_limits_s: Limit of each tenant on the time to its first token, seconds; infinite where
             there is none.
         racks: The rack of each slot, by number; empty for one rack.
-        tiers: The same as `index` for the caches below the GPU's memory, in order: host, disk.
+        tier_kinds: What each of `tiers` is: host, ssd, shared.
+        tiers: The same as `index` for the caches below the GPU's memory, in order.
     """
 
     slots: int
@@ -105,3 +106,4 @@ class Surroundings:
     ttft_limits_s: tuple[float, ...]
     racks: tuple[int, ...] = ()
     tiers: tuple[Index, ...] = ()
+    tier_kinds: tuple[str, ...] = ()

@@ -75,7 +75,14 @@ def test_kv_cost(pool, index) -> None:  # type: ignore[no-untyped-def]
 def test_kv_cost_credits_each_tier_for_what_it_adds(pool, index, holding) -> None:  # type: ignore[no-untyped-def]
     host = holding(3, {0: (100, 8), 2: (100, 9)})
     disk = holding(3, {1: (100, 10)})
-    router = KvCost(surroundings(3, index=index, tiers=(host, disk)), 1.0, 1.0, 0.75, 0.25, 0.0)
+    router = KvCost(
+        surroundings(3, index=index, tiers=(host, disk), tier_kinds=("host", "ssd")),
+        1.0,
+        1.0,
+        0.75,
+        0.25,
+        0.0,
+    )
     assert router._credit(PROMPT).tolist() == [6.0, 5.5, 8.25]
     assert router.choose(ask(), pool(kv_tokens=[0, 0, 0])) == 2
     assert router.choose(ask(), pool(kv_tokens=[0, 0, 37])) == 0
