@@ -477,6 +477,7 @@ class Deployment:
             assert rank is not None
             sequence.doomed = outcome
             rank.doomed.append(sequence)
+            rank.replica.has_doomed = True
             rank.replica.poke(now_s)
 
     def gone(self, sequence: Sequence, rank: Rank, now_s: float) -> None:  # noqa: ARG002

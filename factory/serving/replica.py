@@ -64,6 +64,7 @@ class Replica:
         target: Step of the leap at whose end the timer is due.
         now_s: Time of the boundary being worked at, seconds.
         clock: Clock that it runs at; ``nominal_clock`` is the pool's own.
+        has_doomed: Whether sequences are to leave at the next boundary, whatever they have.
         phase: Where in its life it is: `ACTIVE` and the others.
         idle_watts: Draw of one of its GPUs when it does nothing, in this phase.
         budget: The budget of its rack, if that has one.
@@ -90,6 +91,7 @@ class Replica:
         "_works",
         "budget",
         "clock",
+        "has_doomed",
         "idle_watts",
         "k",
         "leap",
@@ -128,6 +130,7 @@ class Replica:
         self.nominal_clock = clock
         self.idle_watts = idle_watts
         self.phase = ACTIVE
+        self.has_doomed = False
         self._loaded_watts = idle_watts
         self._bare_watts = bare_watts
         self.owner: Owner
@@ -184,7 +187,8 @@ class Replica:
             self.rest(now_s)
             self.now_s = now_s
             self._inside = True
-            self._cull(now_s)
+            if self.has_doomed:
+                self._cull(now_s)
             for rank in self.ranks:
                 if rank.ready:
                     self._join(rank)
@@ -287,7 +291,8 @@ class Replica:
             self._account(leap, now_s)
             for rank in ended:
                 self._end(rank, now_s)
-        if self._cull(now_s):
+        if self.has_doomed:
+            self._cull(now_s)
             changed = True
         for rank in ranks:
             if rank.ready:
@@ -305,18 +310,15 @@ class Replica:
         if self.phase == DRAINING and self.is_drained:
             self.owner.rested(self, now_s)
 
-    def _cull(self, now_s: float) -> bool:
-        """Lets go of the sequences that are doomed; says whether there were any.
+    def _cull(self, now_s: float) -> None:
+        """Lets go of the sequences that are doomed.
 
         Of all ranks before any composes: who waits for that may come to a rank before.
         """
-        culled = False
+        self.has_doomed = False
         for rank in self.ranks:
-            if rank.doomed:
-                culled = True
-                for sequence in cull(rank):
-                    self.owner.gone(sequence, rank, now_s)
-        return culled
+            for sequence in cull(rank):
+                self.owner.gone(sequence, rank, now_s)
 
     def _end(self, rank: Rank, now_s: float) -> None:
         """Lets the sequences of a rank go that came to an end at this boundary."""

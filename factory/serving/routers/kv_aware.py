@@ -134,6 +134,10 @@ class KvAware:
         computed[slot] = total
         if total > self._most:
             self._most = total
+            if len(computed) <= FEW:
+                share = self._churn / total
+                self._worth = array("d", [self._overlap + share * each for each in computed])
+                return
             worth = np.frombuffer(self._worth)
             worth[:] = np.frombuffer(computed)
             worth *= self._churn / total
