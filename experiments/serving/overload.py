@@ -37,6 +37,8 @@ DESIGNS: Mapping[str, str | None] = {
 }
 LOADS = (1.6, 2.0, 2.1, 2.4, 3.2, 4.4, 6.6)
 SEEDS = (1, 2, 3)
+FEW = 0.01
+"""Share of good requests below which their mean prompt says nothing."""
 
 
 def rows(
@@ -162,7 +164,7 @@ def draw(found: Sequence[Row], path: Path) -> None:
         width=480,
     )
     prompts = charts.lines(
-        found,
+        [row for row in found if row["attainment_ratio"] >= FEW],
         x,
         ("good_prompt_tokens", "tokens"),
         designs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.serving.runs import Row
 from factory.statistics import Interval, bonferroni, mean_interval
@@ -60,6 +60,32 @@ def difference(
 def shown(interval: Interval, digits: int = 2, unit: str = "") -> str:
     """``+1.23 ± 0.04``."""
     return f"{interval.mean:+.{digits}f} ± {interval.half_width:.{digits}f}{unit}"
+
+
+def less(
+    rows: Sequence[Row],
+    one: str,
+    other: str,
+    loads: tuple[str, Sequence[float]],
+    figures: Mapping[str, tuple[str, int]],
+) -> str:
+    """A table of `one` less `other`; the intervals of a column hold together.
+
+    Args:
+        rows: Of `experiments.serving.runs`.
+        one: A design.
+        other: The design it is compared to.
+        loads: Title of the loads, and those shown.
+        figures: Title of a column → figure and digits.
+    """
+    title, lines = loads[0], []
+    for x in loads[1]:
+        found = (
+            shown(difference(rows, one, other, x, name, len(loads[1])), digits)
+            for name, digits in figures.values()
+        )
+        lines.append([f"{x:g}", *found])
+    return markdown([title, *figures], lines)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from factory.errors import Problem
-from factory.scenario.routing import POLICY_FIELDS, DecodeRouter, Router
+from factory.scenario.routing import POLICY_FIELDS, DecodeRouter, Router, settings_of
 from factory.scenario.schema import Scenario
 
 
@@ -53,11 +53,11 @@ def _index_problems(path: str, section: Router) -> Iterator[Problem]:
     """Fields of the kind of index that was not chosen."""
     if "index" not in POLICY_FIELDS[section.policy]:
         return
-    if section.index == "approximate":
+    if _index(section) == "approximate":
         if section.index_delay_s is not None:
             message = "is for index: events only; an approximate index waits for none"
             yield Problem(f"{path}.index_delay_s", message, section.index_delay_s)
-    elif section.index_ttl_s is not None and section.index != "both":
+    elif section.index_ttl_s is not None and _index(section) != "both":
         message = "is for index: approximate or both; events say when a block is gone"
         yield Problem(f"{path}.index_ttl_s", message, section.index_ttl_s)
 
@@ -83,3 +83,9 @@ def _entry_problems(path: str, entry: str | None) -> Iterator[Problem]:
 
 def _either(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _index(section: Router) -> str | None:
+    """The index that a router reads, as stated or by default; None if it reads none."""
+    index: str | None = settings_of(section).get("index")
+    return index

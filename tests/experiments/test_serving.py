@@ -39,6 +39,18 @@ def test_looking_at_caches_beats_taking_turns(load):
 
 
 @needs_trace
+def test_what_the_router_sent_keeps_hits_while_prompts_queue(load):
+    sweep = load("load_sweep")
+    rows = list(sweep.rows(TRACE, ("kv_aware", sweep.EVENTS), (2.6,), (1, 2), PART_S))
+    for figure, sign in (("cache_hit_ratio", 1), ("ttft_p99_s", -1)):
+        found = load("paired").difference(
+            rows, "kv_aware", sweep.EVENTS, 2.6, figure, relative=True
+        )
+        assert found.mean * sign > 0.15
+        assert found.mean * sign > found.half_width
+
+
+@needs_trace
 def test_disaggregation_saves_itl_and_costs_ttft(load):
     apart = load("disaggregation")
     designs = (apart.APART, *list(apart.TOGETHER)[:2])
@@ -77,9 +89,10 @@ def test_old_signals_herd(load):
     assert ttft["least_loaded", 2.0] > 2 * ttft["random", 2.0]
 
 
-def test_host_memory_keeps_conversations(load):
+@pytest.mark.parametrize("router", ["kv_aware", "session_affinity"])
+def test_host_memory_keeps_conversations(load, router):
     tier = load("host_tier")
-    rows = list(tier.rows((0.0, 256.0), ("0.6 sessions/s, session_affinity",), (1,), 600.0))
+    rows = list(tier.rows((0.0, 256.0), (f"0.6 sessions/s, {router}",), (1,), 600.0))
     off, on = rows
     assert on["cache_hit_ratio"] > off["cache_hit_ratio"] + 0.1
     assert on["ttft_p50_s"] < 0.75 * off["ttft_p50_s"]
