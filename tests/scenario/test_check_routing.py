@@ -43,7 +43,7 @@ def test_every_policy_may_state_its_own_fields() -> None:
             ),
         ),
         (
-            Router(index_ttl_s=60.0),
+            Router(index="events", index_ttl_s=60.0),
             (
                 f"{PLACE}.index_ttl_s: is for index: approximate or both; events say when a "
                 "block is gone, got 60"
