@@ -62,12 +62,6 @@ def pool_autoscaling_problems(
     yield from _startup_problems(f"{place}.startup", section)
 
 
-def most_gpus(pool: Pool, section: Autoscaling | None) -> int:
-    """GPUs that the racks must hold for a pool: those of its most replicas."""
-    replicas = pool.replicas if section is None else max(pool.replicas, section.max_replicas)
-    return replicas * pool.gpus_per_replica
-
-
 def budget_problems(pools: Sequence[Scaled]) -> Iterator[Problem]:
     """What is wrong with the GPU budget that the pools of one deployment share.
 

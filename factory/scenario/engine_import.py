@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from factory.scenario.deployment import Deployment, Engine, Pool
+from factory.scenario.deployment import Engine, Pool
 from factory.scenario.engine_flags import Command, Effect
 from factory.scenario.engine_model import Model
 from factory.scenario.specs import GpuSpec
@@ -130,11 +130,6 @@ def has_scheduler() -> bool:
 def has_tiers() -> bool:
     """Whether the schema describes KV tiers."""
     return "kv_cache" in Pool.model_fields
-
-
-def has_block_size() -> bool:
-    """Whether the schema describes the KV block."""
-    return "block_size" in Deployment.model_fields
 
 
 def put_scheduler(plan: Plan, policy: str, order: Value) -> None:

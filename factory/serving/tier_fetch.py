@@ -129,10 +129,3 @@ class Fetch:
         self.seconds = seconds
         self.sequence: Any = None
         self.left = 0
-
-    def blocks_by_tier(self, tiers: int) -> list[int]:
-        """Blocks from each of the tiers."""
-        counts = [0] * tiers
-        for part in self.parts:
-            counts[part.tier] += part.upto - part.start
-        return counts

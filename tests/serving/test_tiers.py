@@ -91,7 +91,7 @@ def test_a_fetch_takes_the_latency_and_its_blocks_over_the_bandwidth() -> None:
     assert fetch is not None
     assert (fetch.hit, fetch.upto, fetch.bytes) == (10, 40, 30e9)
     assert fetch.seconds == pytest.approx(3.25)
-    assert fetch.blocks_by_tier(1) == [30]
+    assert [part.upto - part.start for part in fetch.parts] == [30]
     bench.at(100.0, lambda now_s: tiers.begin(fetch, "a", now_s))
     assert bench.run() == {"a": pytest.approx(103.25)}
     assert bench.kernel.fired == 2
@@ -164,7 +164,7 @@ def test_a_chain_partly_on_the_host_is_one_fetch_with_two_parts() -> None:
     fetch = bench.ranks[0].offer((1, 26), 0, MANY, 26, 0.0)
     assert parts_of(fetch) == [(0, 0, 20), (1, 20, 26)]
     assert fetch is not None
-    assert fetch.blocks_by_tier(2) == [20, 6]
+    assert [part.upto - part.start for part in fetch.parts] == [20, 6]
     assert fetch.tokens_by_kind == (20, 5, 0), "the last token is computed"
     bench.ranks[0].begin(fetch, "a", 0.0)
     assert bench.run() == {"a": pytest.approx(3.75)}
