@@ -18,10 +18,12 @@ from factory.simulation import simulate
 
 # The process ends itself in the middle of the run, at a point that events decide and not a clock.
 KILLED = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 from factory.scenario import load
 from factory.simulation import run, simulate
+# A shell that runs the tests in the background hands an ignored SIGINT down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run._EVENTS_PER_LOOK = 50
 def stop(progress):
     if progress.requests_done > 20:
