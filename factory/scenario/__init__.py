@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from factory.scenario.catalog import catalog
-from factory.scenario.demand import (
-    Demand,
-    Load,
-    Session,
-    SharedPrefix,
-    Slo,
-    Tenant,
-    Trace,
-)
+from factory.scenario.demand import Demand, Slo, Tenant
 from factory.scenario.deployment import (
     Deployment,
     Engine,
@@ -31,6 +23,7 @@ from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resol
 from factory.scenario.resources import shipped
 from factory.scenario.routing import Router
 from factory.scenario.schema import Cells, Prices, Run, Scenario
+from factory.scenario.session import Session, SharedPrefix
 from factory.scenario.specs import (
     Catalog,
     GpuSpec,
@@ -39,6 +32,8 @@ from factory.scenario.specs import (
     Provenance,
     SystemSpec,
 )
+from factory.scenario.tenant_load import Load
+from factory.scenario.trace import Trace
 from factory.scenario.transfer import KvTransfer
 
 __all__ = [

@@ -1,25 +1,17 @@
-"""The demand side of a scenario: tenants, their load and traces."""
+"""The demand side of a scenario: tenants and what they ask."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from factory.scenario.admission import Retry, Timeouts
-from factory.scenario.base import (
-    Count,
-    Flag,
-    Name,
-    NonNegative,
-    NonNegativeCount,
-    Part,
-    Positive,
-    Ratio,
-)
-from factory.scenario.lengths import Length, constant
-
-TraceFormat = Literal["mooncake", "azure", "agentic", "fact_requests"]
+from factory.scenario.base import Count, Name, Part, Positive, Ratio
+from factory.scenario.lengths import Length
+from factory.scenario.session import Session, SharedPrefix
+from factory.scenario.tenant_load import Load
+from factory.scenario.trace import Trace
 
 
 class Slo(Part):
@@ -29,47 +21,6 @@ class Slo(Part):
     itl_ms: Positive | None = Field(default=None, description="Mean inter-token latency, ms.")
     e2e_s: Positive | None = Field(default=None, description="End to end, s.")
     target: Ratio = Field(default=0.99, description="Share of offered requests to be good.")
-
-
-class Load(Part):
-    """How sessions start: at a rate (open loop) or at a fixed concurrency (closed loop)."""
-
-    rate: Positive | None = Field(
-        default=None,
-        description="Sessions started per second.",
-        json_schema_extra={"unit": "sessions/s"},
-    )
-    arrival: Literal["poisson", "deterministic", "gamma"] = Field(
-        default="poisson", description="Shape of the gaps between sessions, with a rate."
-    )
-    cv: Positive = Field(
-        default=1.0, description="gamma: coefficient of variation of the gaps; 1 is Poisson."
-    )
-    concurrency: Count | None = Field(
-        default=None, description="Sessions always in flight; one ends, the next starts."
-    )
-
-
-class SharedPrefix(Part):
-    """Tokens that prompts of different sessions have in common, e.g. a system prompt."""
-
-    tokens: NonNegativeCount = Field(
-        default=0, description="Length of the prefix, put before a session's first input."
-    )
-    count: Count = Field(default=1, description="Distinct prefixes; a session draws one of them.")
-
-
-class Session(Part):
-    """What a session does beyond one request."""
-
-    turns: Length = Field(default=constant(1), description="Requests of a session.")
-    think_time_s: Length = Field(
-        default=constant(0), description="From an answer to the next turn, s."
-    )
-    growth: Flag = Field(
-        default=False,
-        description="Each turn's prompt is the previous prompt and output plus new input_tokens.",
-    )
 
 
 class Tenant(Part):
@@ -103,34 +54,6 @@ class Tenant(Part):
         default=SharedPrefix(), description="Tokens shared between sessions."
     )
     session: Session = Field(default=Session(), description="Turns and think times.")
-
-
-class Trace(Part):
-    """Recorded demand to replay."""
-
-    format: TraceFormat = Field(description="Format of the file.")
-    path: Annotated[str, Field(strict=True, min_length=1)] = Field(
-        description="File, relative to the working directory; gzip is understood."
-    )
-    tenant: Name | None = Field(
-        default=None, description="Tenant the requests belong to; by default the first."
-    )
-    time_scale: Positive = Field(
-        default=1.0, description="Multiplies every arrival time: 2 halves the rate."
-    )
-    skip_bad_rows: NonNegativeCount = Field(default=0, description="Malformed rows to tolerate.")
-    limit: Count | None = Field(default=None, description="Requests to read at most.")
-    sessions: Count | None = Field(
-        default=None, description="agentic: sessions to read, in file order."
-    )
-    session_interval_s: NonNegative = Field(
-        default=60.0, description="agentic: a session starts each so many seconds."
-    )
-    spread_s: NonNegative | None = Field(
-        default=None,
-        description="Arrivals are spread over so many seconds; by default 3 for mooncake (the grid "
-        "of its clock), else 0.",
-    )
 
 
 class Demand(Part):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from factory.scenario.demand import Demand, Tenant, Trace
+from factory.scenario.demand import Demand, Tenant
 from factory.scenario.deployment import Deployment, Pool
 from factory.scenario.facility import Facility
 from factory.scenario.schema import COVERS, Prices, Scenario, window_of
 from factory.scenario.specs import Catalog, ModelSpec
+from factory.scenario.trace import Trace
 
 DEFAULT_BLOCK_SIZE = 64
 """Tokens of a KV block where nothing else says (the usual page of vLLM and SGLang is 16 to 64)."""

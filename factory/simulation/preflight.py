@@ -11,7 +11,7 @@ from factory.performance import build_memory
 from factory.performance.sources import source_notes, source_problems
 from factory.power import gpu_watts
 from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
-from factory.scenario.demand import TraceFormat
+from factory.scenario.trace import TraceFormat
 from factory.serving.network import Cables, Network, link_problems
 from factory.serving.stands import Stand
 from factory.simulation.cache_builder import block_bytes
