@@ -20,6 +20,9 @@ class Slo(Part):
     ttft_s: Positive | None = Field(default=None, description="Time to first token, s.")
     itl_ms: Positive | None = Field(default=None, description="Mean inter-token latency, ms.")
     e2e_s: Positive | None = Field(default=None, description="End to end, s.")
+    task_s: Positive | None = Field(
+        default=None, description="A whole task, from its first request to its last answer, s."
+    )
     target: Ratio = Field(default=0.99, description="Share of offered requests to be good.")
 
 

@@ -113,7 +113,7 @@ class _Builder:
             )
         )
         if load.concurrency is not None:
-            return ClosedLoop(asked, load.concurrency, self.until_s)
+            return ClosedLoop(asked, [0.0] * load.concurrency, self.until_s)
         assert load.rate is not None
         name = f"workload/{tenant.name}/arrivals"
         arrivals = Renewal(load.arrival, load.rate, load.cv, name, run.seed, run.replication)

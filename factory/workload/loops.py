@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from factory.records.codes import COMPLETED, IN_FLIGHT
-from factory.workload.arrivals import Renewal
 from factory.workload.request import Request
-from factory.workload.tenants import Script
 
 #: A client whose request was turned away waits this long before its next session (assumed), so
 #: that a closed loop in which everything is rejected still moves time on.
@@ -16,46 +15,91 @@ BACKOFF_S = 1.0
 NOTHING: tuple[Request, ...] = ()
 
 
+class Script(Protocol):
+    """What sessions ask, without when they start."""
+
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        ...
+
+    def begin(self, time_s: float) -> Sequence[Request]:
+        """Starts the next session; returns what it begins with, nothing if there is none left.
+
+        The requests are not yet numbered, and all arrive at `time_s`.
+        """
+        ...
+
+    def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
+        """Returns what an answered request leads to, or None if its session is over."""
+        ...
+
+
+class Starts(Protocol):
+    """When sessions start."""
+
+    def times(self, until_s: float) -> Iterator[list[float]]:
+        """Yields times in seconds, ascending, all below `until_s`, a chunk at a time."""
+        ...
+
+
 class OpenLoop:
     """Sessions start at the times of an arrival process, whatever the factory does."""
 
-    __slots__ = ("_arrivals", "_script", "_until_s")
+    __slots__ = ("_script", "_starts", "_until_s")
 
-    def __init__(self, script: Script, arrivals: Renewal, until_s: float) -> None:
+    def __init__(self, script: Script, starts: Starts, until_s: float) -> None:
         self._script = script
-        self._arrivals = arrivals
+        self._starts = starts
         self._until_s = until_s
 
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        return self._script.session_tenants
+
     def start(self) -> Iterator[Request]:
-        """Yields the first request of every session, in time order."""
+        """Yields what every session begins with, in time order."""
         begin = self._script.begin
-        for times in self._arrivals.times(self._until_s):
-            yield from map(begin, times)
+        for times in self._starts.times(self._until_s):
+            for time_s in times:
+                yield from begin(time_s)
 
     def on_done(self, request: Request, time_s: float, outcome: int) -> Sequence[Request]:
-        """Returns the session's next turn, if it has one."""
+        """Returns what the session sends next, if anything."""
         return self._script.follow(request, time_s, outcome) or NOTHING
 
 
 class ClosedLoop:
-    """A fixed number of sessions in flight: one ends, the next starts at once."""
+    """A fixed number of clients, each with one session at a time: one ends, the next starts.
 
-    __slots__ = ("_begin", "_concurrency", "_follow", "_until_s")
+    Args:
+        script: What sessions ask.
+        starts: When each client begins, seconds, ascending.
+        until_s: No session starts from then on.
+    """
 
-    def __init__(self, script: Script, concurrency: int, until_s: float) -> None:
-        self._begin = script.begin
-        self._follow = script.follow
-        self._concurrency = concurrency
+    __slots__ = ("_script", "_starts", "_until_s")
+
+    def __init__(self, script: Script, starts: Sequence[float], until_s: float) -> None:
+        self._script = script
+        self._starts = starts
         self._until_s = until_s
 
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        return self._script.session_tenants
+
     def start(self) -> Iterator[Request]:
-        """Yields the first request of `concurrency` sessions, all at time 0."""
-        for _ in range(self._concurrency):
-            yield self._begin(0.0)
+        """Yields what the first session of each client begins with."""
+        for time_s in self._starts:
+            if time_s < self._until_s:
+                yield from self._script.begin(time_s)
 
     def on_done(self, request: Request, time_s: float, outcome: int) -> Sequence[Request]:
-        """Returns the session's next turn, or the first request of the session after it."""
-        later = self._follow(request, time_s, outcome)
+        """Returns what the session sends next, or what the client's next session begins with."""
+        later = self._script.follow(request, time_s, outcome)
         if later is not None:
             return later
         if outcome != COMPLETED:
@@ -64,4 +108,4 @@ class ClosedLoop:
             time_s += BACKOFF_S
         if time_s >= self._until_s:
             return NOTHING
-        return (self._begin(time_s),)
+        return self._script.begin(time_s)

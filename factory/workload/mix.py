@@ -15,6 +15,11 @@ from factory.workload.request import Request
 class Source(Protocol):
     """Where requests come from. Their `index` and `root` are set when they leave the mix."""
 
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        ...
+
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by arrival time."""
         ...
@@ -54,6 +59,11 @@ class Mix:
     def skipped_rows(self) -> int:
         """Malformed trace rows left out so far."""
         return sum(getattr(source, "skipped_rows", 0) for source in self._sources)
+
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        return frozenset[int]().union(*(source.session_tenants for source in self._sources))
 
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""

@@ -21,6 +21,11 @@ class Workload(Protocol):
         """Malformed rows of traces left out so far."""
         ...
 
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        ...
+
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
         ...

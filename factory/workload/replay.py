@@ -58,6 +58,11 @@ class TraceReplay:
         self._until_s = until_s
 
     @property
+    def session_tenants(self) -> frozenset[int]:
+        """None: every session is one request."""
+        return frozenset()
+
+    @property
     def skipped_rows(self) -> int:
         """Malformed rows left out so far."""
         return self._bad.count
@@ -158,6 +163,11 @@ class AgenticReplay:
         self._live: dict[int, _Live] = {}
 
     @property
+    def session_tenants(self) -> frozenset[int]:
+        """The tenant."""
+        return frozenset((self._tenant,))
+
+    @property
     def skipped_rows(self) -> int:
         """Malformed rows left out so far."""
         return self._bad.count
@@ -256,6 +266,11 @@ class RunReplay:
         self._base = source * SOURCE_SPAN
         self._scale = scale
         self._until_s = until_s
+
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """None: requests come when they came, so nobody knows when a session is over."""
+        return frozenset()
 
     @property
     def skipped_rows(self) -> int:

@@ -14,7 +14,7 @@ class Request:
         tenant: Position of the tenant in the scenario.
         deployment: Position of the deployment in the scenario.
         session: Run-unique number of the session.
-        turn: Position of the request in its session, from 0.
+        turn: Position of the request in its session, from 0, as AIPerf counts turns.
         parent: Index of the request whose answer this one waited for, or -1.
         root: Index of the first attempt of this request (its own index if it is no retry).
         attempt: 0 for the first attempt, 1 for the first retry, and so on.
@@ -29,9 +29,12 @@ class Request:
         max_tokens: Output tokens that the client allows, as it tells the engine; 0 for as many as
             `output_tokens`, as load generators with ``ignore_eos`` do.
         first_s: Arrival of the first attempt, seconds.
+        task: Number of the task in its session: what a person asks for, from 0.
+        agent: 0 for the main agent of the session, 1, 2, … for its sub-agents.
     """
 
     __slots__ = (
+        "agent",
         "arrival_s",
         "attempt",
         "blocks",
@@ -45,6 +48,7 @@ class Request:
         "parent",
         "root",
         "session",
+        "task",
         "tenant",
         "turn",
     )
@@ -66,6 +70,8 @@ class Request:
         context_blocks: tuple[int, ...] = (),
         max_tokens: int = 0,
         first_s: float | None = None,
+        task: int = 0,
+        agent: int = 0,
     ) -> None:
         self.index = index
         self.tenant = tenant
@@ -82,6 +88,8 @@ class Request:
         self.context_blocks = context_blocks
         self.max_tokens = max_tokens
         self.first_s = arrival_s if first_s is None else first_s
+        self.task = task
+        self.agent = agent
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)

@@ -122,6 +122,11 @@ class Retries:
         """Malformed trace rows left out so far."""
         return self._inner.skipped_rows
 
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """Positions of the tenants whose sessions can have more than one request."""
+        return self._inner.session_tenants
+
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
         for request in self._inner.start():
@@ -164,6 +169,8 @@ class Retries:
             request.context_blocks,
             request.max_tokens,
             request.first_s,
+            request.task,
+            request.agent,
         )
 
 

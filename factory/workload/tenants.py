@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, count, repeat
-from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from factory.statistics import stream
 from factory.workload.arrivals import CHUNK
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
 from factory.workload.lengths import Distribution
+from factory.workload.loops import Script
 from factory.workload.request import Request
 
 # Fewest sessions drawn at a time, however many turns they have.
@@ -76,18 +76,6 @@ class TenantDemand:
         return zip((base + RUN_SPAN * picks).tolist(), repeat(blocks), strict=False)
 
 
-class Script(Protocol):
-    """What sessions ask, without when they start."""
-
-    def begin(self, time_s: float) -> Request:
-        """Starts the next session and returns its first request, not yet numbered."""
-        ...
-
-    def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
-        """Returns what an answered request leads to, or None if its session is over."""
-        ...
-
-
 class SingleTurns:
     """Sessions of one request."""
 
@@ -102,26 +90,33 @@ class SingleTurns:
         rows = chain.from_iterable(map(self._rows, count()))
         self._next: Callable[[], tuple[int, int, Runs]] = rows.__next__
 
-    def begin(self, time_s: float) -> Request:
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """None: every session is one request."""
+        return frozenset()
+
+    def begin(self, time_s: float) -> Sequence[Request]:
         """Starts the next session."""
         input_tokens, output_tokens, blocks = self._next()
         session = self._session
         self._session = session + self._step
-        return Request(
-            -1,
-            self._tenant,
-            self._deployment,
-            session,
-            0,
-            -1,
-            -1,
-            0,
-            time_s,
-            input_tokens,
-            output_tokens,
-            blocks,
-            (),
-            self._demand.max_tokens,
+        return (
+            Request(
+                -1,
+                self._tenant,
+                self._deployment,
+                session,
+                0,
+                -1,
+                -1,
+                0,
+                time_s,
+                input_tokens,
+                output_tokens,
+                blocks,
+                (),
+                self._demand.max_tokens,
+            ),
         )
 
     def follow(
@@ -189,7 +184,12 @@ class Sessions:
         self._rows = _Rows([0], [], [], [], [])
         self._live: dict[int, _Live] = {}
 
-    def begin(self, time_s: float) -> Request:
+    @property
+    def session_tenants(self) -> frozenset[int]:
+        """The tenant."""
+        return frozenset((self._demand.tenant,))
+
+    def begin(self, time_s: float) -> Sequence[Request]:
         """Starts the next session."""
         demand = self._demand
         row = self._row
@@ -205,7 +205,7 @@ class Sessions:
         live = _Live(rows, at, end, rows.prefixes[i], private)
         if end - at > 1:
             self._live[session] = live
-        return self._turn(live, session, 0, -1, time_s)
+        return (self._turn(live, session, 0, -1, time_s),)
 
     def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
         """Returns the next turn, or None after the last one or one that was not completed."""
@@ -249,6 +249,8 @@ class Sessions:
             blocks,
             context,
             demand.max_tokens,
+            None,
+            turn,
         )
 
     def _draw(self, chunk: int) -> _Rows:

@@ -1,0 +1,100 @@
+"""Planned sessions: a request goes out when all that it waits for is answered."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.records.codes import COMPLETED, REJECTED
+from factory.workload.loops import ClosedLoop
+from factory.workload.mix import Mix
+from factory.workload.plan import PlanScript, SessionPlan
+from factory.workload.request import Request
+
+
+def plan(
+    after: list[tuple[int, ...]], delays: list[float], tasks: list[int] | None = None
+) -> SessionPlan:
+    """A session whose row i waits for the rows `after[i]`."""
+    n = len(after)
+    followers: list[list[int]] = [[] for _ in range(n)]
+    for row, rows in enumerate(after):
+        for before in rows:
+            followers[before].append(row)
+    return SessionPlan(
+        [100 + row for row in range(n)],
+        [10 + row for row in range(n)],
+        [()] * n,
+        [()] * n,
+        [len(rows) for rows in after],
+        [tuple(rows) for rows in followers],
+        delays,
+        [rows[-1] if rows else -1 for rows in after],
+        tasks or [0] * n,
+        [0] * n,
+    )
+
+
+def mix(plans: list[SessionPlan], clients: int = 1) -> Mix:
+    return Mix([ClosedLoop(PlanScript(iter(plans), 3, 0, 0, 1), [0.0] * clients, 1e9)], [64])
+
+
+def rows(requests: list[Request]) -> list[tuple[int, float]]:
+    return [(r.turn, r.arrival_s) for r in requests]
+
+
+def test_a_join_waits_for_the_last_answer_and_its_delay() -> None:
+    # 0 → (1, 2) → 3
+    workload = mix([plan([(), (0,), (0,), (1, 2)], [0.0, 1.0, 2.0, 5.0], [0, 0, 0, 1])])
+    (first,) = workload.start()
+    assert rows([first]) == [(0, 0.0)]
+    fan = list(workload.on_done(first, 10.0, COMPLETED))
+    assert rows(fan) == [(1, 11.0), (2, 12.0)]
+    assert [r.parent for r in fan] == [first.index] * 2
+    assert workload.on_done(fan[1], 20.0, COMPLETED) in ((), [])
+    (last,) = workload.on_done(fan[0], 31.0, COMPLETED)
+    assert rows([last]) == [(3, 36.0)]
+    assert last.parent == fan[1].index
+    assert (last.task, last.tenant) == (1, 3)
+    assert not workload.on_done(last, 40.0, COMPLETED)
+
+
+def test_followers_are_sent_by_time() -> None:
+    workload = mix([plan([(), (0,), (0,)], [0.0, 7.0, 2.0])])
+    (first,) = workload.start()
+    assert rows(list(workload.on_done(first, 1.0, COMPLETED))) == [(2, 3.0), (1, 8.0)]
+
+
+def test_what_waits_for_a_lost_request_never_comes() -> None:
+    workload = mix([plan([(), (), (0, 1), (1,)], [0.0] * 4), plan([()], [0.0])])
+    a, b = workload.start()
+    assert not workload.on_done(a, 1.0, REJECTED)
+    (own,) = workload.on_done(b, 2.0, COMPLETED)
+    assert own.turn == 3
+    # The session is over without its row 2; the client's next one starts.
+    (following,) = workload.on_done(own, 3.0, COMPLETED)
+    assert (following.session, following.turn, following.arrival_s) == (1, 0, 3.0)
+    assert not workload.on_done(following, 4.0, COMPLETED)
+
+
+@given(st.lists(st.sets(st.integers(0, 8), max_size=3), min_size=1, max_size=9), st.randoms())
+def test_every_request_comes_once_after_all_that_it_waits_for(
+    waits: list[set[int]], chance: object
+) -> None:
+    after = [tuple(sorted(b for b in before if b < row)) for row, before in enumerate(waits)]
+    workload = mix([plan(after, [0.5] * len(after))])
+    inside = list(workload.start())
+    done: dict[int, float] = {}
+    sent: dict[int, float] = {r.turn: r.arrival_s for r in inside}
+    now = 0.0
+    while inside:
+        request = inside.pop(chance.randrange(len(inside)))  # type: ignore[attr-defined]
+        now = max(now, request.arrival_s) + 1.0
+        done[request.turn] = now
+        for later in workload.on_done(request, now, COMPLETED):
+            assert later.turn not in sent
+            sent[later.turn] = later.arrival_s
+            inside.append(later)
+    assert sorted(done) == list(range(len(after)))
+    for row, before in enumerate(after):
+        due = max((done[b] for b in before), default=-0.5) + 0.5
+        assert sent[row] == pytest.approx(due)
