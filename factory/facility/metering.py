@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Windows:
     """Sums of one thing (a pool, a tenant, a rack) by window, made as they are needed.
@@ -59,8 +64,8 @@ class EnergyBins:
     __slots__ = ("changes", "joules")
 
     def __init__(self) -> None:
-        self.joules: list[float] = [0.0] * 1024
-        self.changes: list[float] = [0.0] * 1024
+        self.joules = array("d", bytes(8 * 1024))
+        self.changes = array("d", bytes(8 * 1024))
 
     def add(self, start_s: float, end_s: float, watts: float) -> None:
         """A draw of ``watts`` from ``start_s`` to ``end_s``."""
@@ -69,8 +74,8 @@ class EnergyBins:
         joules = self.joules
         if last >= len(joules):
             grow = max(last + 1 - len(joules), len(joules))
-            joules.extend([0.0] * grow)
-            self.changes.extend([0.0] * grow)
+            joules.frombytes(bytes(8 * grow))
+            self.changes.frombytes(bytes(8 * grow))
         if first == last:
             joules[first] += watts * (end_s - start_s)
         else:
@@ -79,17 +84,18 @@ class EnergyBins:
             self.changes[first + 1] += watts
             self.changes[last] -= watts
 
-    def watts(self, until_s: float) -> list[float]:
-        """Mean draw of each second up to ``until_s``, of the last over its simulated part."""
-        level = 0.0
-        means: list[float] = []
-        seconds = int(until_s)
-        for second in range(seconds + 1):
-            joules = 0.0
-            if second < len(self.joules):
-                level += self.changes[second]
-                joules = self.joules[second] + level
-            length = 1.0 if second < seconds else until_s - seconds
-            if length > 0.0:
-                means.append(joules / length)
+    def watts(self, until_s: float) -> NDArray[np.float64]:
+        """Mean draw of each second up to ``until_s``, of the last over its simulated part.
+
+        Shape (seconds begun,).
+        """
+        whole = int(until_s)
+        count = whole + (until_s > whole)
+        joules, changes = np.zeros(count), np.zeros(count)
+        known = min(count, len(self.joules))
+        joules[:known] = self.joules[:known]
+        changes[:known] = self.changes[:known]
+        means = joules + np.cumsum(changes)
+        if count > whole:
+            means[-1] /= until_s - whole
         return means

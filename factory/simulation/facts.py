@@ -154,7 +154,7 @@ def _power(plant: Plant, tables: RunTables, spans: list[float], end_s: float) ->
     facility = np.zeros((len(spans), 2))
     rows: list[tuple[float, ...]] = []
     for number, rack in enumerate(plant.racks):
-        watts = np.array(rack.bins.watts(end_s)) + rack.other_w + rack.spare_w
+        watts = rack.bins.watts(end_s) + rack.other_w + rack.spare_w
         total = watts if total is None else total + watts
         peaks = _peaks(watts, len(spans), window_s)
         budget_w = math.nan if rack.budget is None else rack.budget.budget_w

@@ -97,12 +97,18 @@ class KvAware:
         worth = self._worth
         load = self._load
         kv, queued = slots.kv_tokens, slots.prefill_tokens
-        cost = []
-        for slot in live:
-            new = tokens - block * held[slot] if slot in held else tokens
-            if new < 0:
-                new = 0
-            cost.append(worth[slot] * new + load * kv[slot] + queued[slot])
+        if len(live) == slots.count:
+            cost = [w * tokens + load * k + q for w, k, q in zip(worth, kv, queued, strict=True)]
+            for slot, blocks in held.items():
+                new = max(tokens - block * blocks, 0)
+                cost[slot] = worth[slot] * new + load * kv[slot] + queued[slot]
+        else:
+            cost = [
+                worth[slot] * max(tokens - block * held.get(slot, 0), 0)
+                + load * kv[slot]
+                + queued[slot]
+                for slot in live
+            ]
         slot = self._turns.least_of(cost, live)
         self._count(slot, max(int(tokens - block * held.get(slot, 0)), 0), ask.now_s)
         return slot
