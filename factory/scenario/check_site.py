@@ -78,6 +78,8 @@ def _run_problems(scenario: Scenario) -> Iterator[Problem]:
     if run.duration_s is not None and run.warmup_s >= run.duration_s:
         message = f"must be < run.duration_s ({run.duration_s:g}): nothing would be measured"
         yield Problem("run.warmup_s", message, run.warmup_s)
+    if run.cut_sessions and run.duration_s is None:
+        yield Problem("run.cut_sessions", "is for runs with a duration_s only", True)
     window_s = window_of(run)
     if run.duration_s is not None and window_s > run.duration_s:
         message = f"must be <= run.duration_s ({run.duration_s:g})"

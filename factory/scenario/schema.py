@@ -81,6 +81,11 @@ class Run(Part):
     engine: Literal["leap", "step"] = Field(
         default="leap", description="leap: one event per leap; step: the step-by-step oracle."
     )
+    cut_sessions: Flag = Field(
+        default=False,
+        description="Cut sessions at duration_s: turns due later are not sent. By default sessions "
+        "go on to their end, however long that takes; what happens then is not measured.",
+    )
     drain: Flag = Field(default=True, description="Go on until admitted requests finish.")
 
     @property

@@ -66,13 +66,17 @@ class _Builder:
         for position in self.loaded:
             sources.append(self._tenant(position, len(sources)))
         run = self.scenario.run
-        mix = Mix(sources, self.block_sizes, run.requests)
+        mix = Mix(sources, self.block_sizes, run.requests, self._horizon_s())
         policies = {
             position: policy(tenant.name, tenant.retry)
             for position, tenant in enumerate(self.tenants)
             if tenant.retry is not None
         }
         return Retries(mix, policies, run.seed, run.replication) if policies else mix
+
+    def _horizon_s(self) -> float:
+        """No turn is sent from then on."""
+        return self.until_s if self.scenario.run.cut_sessions else math.inf
 
     def _check_end(self, tenant: Tenant, position: int) -> None:
         run = self.scenario.run

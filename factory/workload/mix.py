@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from heapq import merge
@@ -32,15 +33,21 @@ class Source(Protocol):
 class Mix:
     """A workload made of sources; source i owns the sessions whose number is i modulo their count.
 
+    Sessions are cut at the horizon: a turn that would be sent from then on is not.
+
     Attributes:
         block_size: Tokens per block, one number per deployment.
         created: Requests created so far.
     """
 
-    __slots__ = ("_limit", "_react", "_sources", "block_size", "created")
+    __slots__ = ("_cut", "_limit", "_react", "_sources", "_until_s", "block_size", "created")
 
     def __init__(
-        self, sources: Sequence[Source], block_size: Sequence[int], limit: int | None = None
+        self,
+        sources: Sequence[Source],
+        block_size: Sequence[int],
+        limit: int | None = None,
+        until_s: float = math.inf,
     ) -> None:
         """Joins sources.
 
@@ -48,11 +55,14 @@ class Mix:
             sources: In the order that breaks ties between arrivals.
             block_size: Tokens per block, one number per deployment.
             limit: Requests to create at most, all sources together.
+            until_s: No request is sent from then on, seconds.
         """
         self._sources = tuple(sources)
         self._react = tuple(source.on_done for source in self._sources)
         self._limit = sys.maxsize if limit is None else limit
         self.block_size = tuple(block_size)
+        self._until_s = until_s
+        self._cut: set[int] = set()
         self.created = 0
 
     @property
@@ -64,6 +74,13 @@ class Mix:
     def session_tenants(self) -> frozenset[int]:
         """Positions of the tenants whose sessions can have more than one request."""
         return frozenset[int]().union(*(source.session_tenants for source in self._sources))
+
+    def was_cut(self, session: int) -> bool:
+        """Whether a session had more to send when the run's demand ended; to be asked once."""
+        if session not in self._cut:
+            return False
+        self._cut.remove(session)
+        return True
 
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
@@ -87,9 +104,13 @@ class Mix:
         later = react[request.session % len(react)](request, time_s, outcome)
         if not later:
             return NOTHING
+        if later[-1].arrival_s >= self._until_s:
+            self._cut.add(request.session)
+            later = [made for made in later if made.arrival_s < self._until_s]
         index = self.created
         room = self._limit - index
         if len(later) > room:
+            self._cut.add(request.session)
             later = later[:room]
         for made in later:
             made.index = made.root = index

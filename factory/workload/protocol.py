@@ -26,6 +26,10 @@ class Workload(Protocol):
         """Positions of the tenants whose sessions can have more than one request."""
         ...
 
+    def was_cut(self, session: int) -> bool:
+        """Whether a session had more to send when the run's demand ended; to be asked once."""
+        ...
+
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
         ...

@@ -53,6 +53,8 @@ COLUMNS = (
     "gpu_s_output",
     "energy_input_j",
     "energy_output_j",
+    "task",
+    "agent",
 )
 """The raw columns of fact_requests, in the order in which the engine writes them."""
 
@@ -134,7 +136,7 @@ def gathered(plant: Plant, rows: list[Row], kernel: Kernel, end_s: float) -> Obs
         [_trimmed(pool.windows.rows) for pool in plant.pools],
         [_trimmed(windows.rows) for windows in plant.tenants],
         [_trimmed(rack.windows.rows) for rack in plant.racks],
-        [rack.bins.watts(end_s) for rack in plant.racks],
+        [rack.bins.watts(end_s).tolist() for rack in plant.racks],
         end_s,
         kernel.fired,
         plant,

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_thinking_session_keeps_its_slot() -> None:
     # Three turns of 1 s and two thoughts of 2 s: every slot starts a session each 7 s.
     assert starts == sorted(7.0 * i for i in range(43) for _ in range(5))
     assert len(requests) == 3 * len(starts)
+
+
+def test_sessions_can_be_cut_at_the_duration() -> None:
+    made = workload(scenario(TALK, duration_s=300, cut_sessions=True))
+    requests = play(made)
+    assert max(r.arrival_s for r in requests) < 300.0
+    turns = Counter(r.session for r in requests)
+    cut = [session for session, sent in turns.items() if sent < 3]
+    assert cut
+    assert [made.was_cut(session) for session in sorted(turns)] == [
+        session in cut for session in sorted(turns)
+    ]
 
 
 def test_no_session_starts_after_the_duration() -> None:
