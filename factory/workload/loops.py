@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
 from typing import Protocol
 
 from factory.records.codes import COMPLETED, IN_FLIGHT
+from factory.workload.plan import Answers, PlanScript
 from factory.workload.request import Request
 
 #: A client whose request was turned away waits this long before its next session (assumed), so
@@ -13,6 +18,8 @@ from factory.workload.request import Request
 BACKOFF_S = 1.0
 
 NOTHING: tuple[Request, ...] = ()
+
+_arrival = attrgetter("arrival_s")
 
 
 class Script(Protocol):
@@ -43,15 +50,59 @@ class Starts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Sessions that began before the run.
+
+    Attributes:
+        script: What they ask, and the sessions after them.
+        starts: When they began, seconds, ascending, all below 0; one for each client of a closed
+            loop.
+        answers: How long their answers took before the run.
+    """
+
+    script: PlanScript
+    starts: Sequence[float]
+    answers: Answers
+
+    def sessions(self) -> list[Request]:
+        """What sessions of an open loop send next, by arrival."""
+        resume, answers = self.script.resume, self.answers
+        made = [request for time_s in self.starts for request in resume(time_s, answers)[0]]
+        made.sort(key=_arrival)
+        return made
+
+    def clients(self) -> list[Request]:
+        """What the clients of a closed loop send next, by arrival: one session each at a time."""
+        made: list[Request] = []
+        for time_s in self.starts:
+            begun_s = time_s
+            while math.isfinite(begun_s):
+                requests, begun_s = self.script.resume(begun_s, self.answers)
+                made += requests
+        made.sort(key=_arrival)
+        return made
+
+
 class OpenLoop:
-    """Sessions start at the times of an arrival process, whatever the factory does."""
+    """Sessions start at the times of an arrival process, whatever the factory does.
 
-    __slots__ = ("_script", "_starts", "_until_s")
+    Args:
+        script: What sessions ask.
+        starts: When they start.
+        until_s: No session starts from then on, seconds.
+        under_way: Sessions that began before the run, of the same script.
+    """
 
-    def __init__(self, script: Script, starts: Starts, until_s: float) -> None:
+    __slots__ = ("_script", "_starts", "_under_way", "_until_s")
+
+    def __init__(
+        self, script: Script, starts: Starts, until_s: float, under_way: UnderWay | None = None
+    ) -> None:
         self._script = script
         self._starts = starts
         self._until_s = until_s
+        self._under_way = under_way
 
     @property
     def session_tenants(self) -> frozenset[int]:
@@ -60,6 +111,11 @@ class OpenLoop:
 
     def start(self) -> Iterator[Request]:
         """Yields what every session begins with, in time order."""
+        if self._under_way is None:
+            return self._begin()
+        return merge(self._under_way.sessions(), self._begin(), key=_arrival)
+
+    def _begin(self) -> Iterator[Request]:
         begin = self._script.begin
         for times in self._starts.times(self._until_s):
             for time_s in times:
@@ -77,14 +133,22 @@ class ClosedLoop:
         script: What sessions ask.
         starts: When each client begins, seconds, ascending.
         until_s: No session starts from then on.
+        under_way: Clients whose sessions began before the run, of the same script.
     """
 
-    __slots__ = ("_script", "_starts", "_until_s")
+    __slots__ = ("_script", "_starts", "_under_way", "_until_s")
 
-    def __init__(self, script: Script, starts: Sequence[float], until_s: float) -> None:
+    def __init__(
+        self,
+        script: Script,
+        starts: Sequence[float],
+        until_s: float,
+        under_way: UnderWay | None = None,
+    ) -> None:
         self._script = script
         self._starts = starts
         self._until_s = until_s
+        self._under_way = under_way
 
     @property
     def session_tenants(self) -> frozenset[int]:
@@ -93,6 +157,11 @@ class ClosedLoop:
 
     def start(self) -> Iterator[Request]:
         """Yields what the first session of each client begins with."""
+        if self._under_way is None:
+            return self._begin()
+        return merge(self._under_way.clients(), self._begin(), key=_arrival)
+
+    def _begin(self) -> Iterator[Request]:
         for time_s in self._starts:
             if time_s < self._until_s:
                 yield from self._script.begin(time_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -31,6 +32,8 @@ class SessionPlan:
         parents: Row whose answer a request continues; -1 for none.
         tasks: Number of the task in the session that a request serves.
         agents: 0 for the session's main agent, 1, 2, … for its sub-agents.
+        times_s: Seconds from the session's start before which a request is not sent, whenever what
+            it waits for is answered (recorded times); None where there are none.
     """
 
     inputs: list[int]
@@ -43,15 +46,34 @@ class SessionPlan:
     parents: list[int]
     tasks: list[int]
     agents: list[int]
+    times_s: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How long answers take where no factory gives them: sessions under way at the start.
+
+    Attributes:
+        ttft_s: Time to first token, seconds.
+        itl_s: Inter-token latency, seconds.
+    """
+
+    ttft_s: float
+    itl_s: float
+
+    def span_s(self, output_tokens: int) -> float:
+        """From a request to the end of its answer, seconds."""
+        return self.ttft_s + self.itl_s * (output_tokens - 1)
 
 
 class _Live:
     """A session of which requests are in flight or to come."""
 
-    __slots__ = ("indices", "inside", "plan", "waits")
+    __slots__ = ("indices", "inside", "plan", "start_s", "waits")
 
-    def __init__(self, plan: SessionPlan) -> None:
+    def __init__(self, plan: SessionPlan, start_s: float) -> None:
         self.plan = plan
+        self.start_s = start_s
         self.waits = plan.waits.copy()
         self.indices = [-1] * len(self.waits)  # of the requests sent
         self.inside = 0  # requests sent and not answered
@@ -102,11 +124,52 @@ class PlanScript:
             return ()
         session = self._session
         self._session = session + self._step
-        live = _Live(plan)
+        live = _Live(plan, time_s)
         first = [row for row, waits in enumerate(live.waits) if not waits]
         live.inside = len(first)
         self._live[session] = live
         return [self._request(live, session, row, time_s) for row in first]
+
+    def resume(self, start_s: float, answers: Answers) -> tuple[Sequence[Request], float]:
+        """Starts the next session before the run, where it would be at time 0.
+
+        Args:
+            start_s: When it started, seconds, below 0.
+            answers: How long its answers took up to then.
+
+        Returns:
+            What it sends next, by arrival: a request in flight at time 0 is sent then, and has no
+            parent of this run. Beside it the end of a session that is over before 0 (and sends
+            nothing), else infinity; minus infinity if there is no further session.
+        """
+        plan = next(self._plans, None)
+        if plan is None:
+            return (), -math.inf
+        session = self._session
+        self._session = session + self._step
+        live = _Live(plan, start_s)
+        end_s = start_s
+        ready = [start_s] * len(live.waits)
+        sent: list[tuple[int, float]] = []
+        for row, followers in enumerate(plan.followers):
+            if live.waits[row]:
+                continue  # waits for an answer of the run
+            send_s = ready[row] + plan.delays_s[row]
+            done_s = send_s + answers.span_s(plan.outputs[row])
+            if done_s > 0.0:
+                sent.append((row, max(0.0, send_s)))
+                continue
+            end_s = max(end_s, done_s)
+            for later in followers:
+                live.waits[later] -= 1
+                ready[later] = max(ready[later], done_s)
+        if not sent:
+            return (), end_s
+        live.inside = len(sent)
+        self._live[session] = live
+        made = [self._request(live, session, row, time_s) for row, time_s in sent]
+        made.sort(key=_arrival)
+        return made, math.inf
 
     def follow(self, request: Request, time_s: float, outcome: int) -> Sequence[Request] | None:
         """Returns what an answer leads to; None once its session is over."""

@@ -1,13 +1,16 @@
 """Planned sessions: a request goes out when all that it waits for is answered."""
 
+import math
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.records.codes import COMPLETED, REJECTED
-from factory.workload.loops import ClosedLoop
+from factory.workload.loops import ClosedLoop, OpenLoop, UnderWay
 from factory.workload.mix import Mix
-from factory.workload.plan import PlanScript, SessionPlan
+from factory.workload.plan import Answers, PlanScript, SessionPlan
 from factory.workload.request import Request
 
 
@@ -98,3 +101,50 @@ def test_every_request_comes_once_after_all_that_it_waits_for(
     for row, before in enumerate(after):
         due = max((done[b] for b in before), default=-0.5) + 0.5
         assert sent[row] == pytest.approx(due)
+
+
+def test_a_session_under_way_is_where_it_would_be() -> None:
+    # 0 → (1, 2) → 3 → 4; answers take 1 + 0.5 × (tokens − 1) s: 5.5, 6, 6.5, 7, 7.5 s.
+    after: list[tuple[int, ...]] = [(), (0,), (0,), (1, 2), (3,)]
+    delays = [0.0, 1.0, 2.0, 5.0, 30.0]
+    answers = Answers(1.0, 0.5)
+
+    def left(start_s: float) -> tuple[list[tuple[int, float]], float]:
+        script = PlanScript(iter([plan(after, delays)]), 3, 0, 0, 1)
+        requests, end_s = script.resume(start_s, answers)
+        return rows(list(requests)), end_s
+
+    # Row 0 ends at 5.5, 1 runs 6.5–12.5, 2 runs 7.5–14, 3 runs 19–26, 4 runs 56–63.5.
+    assert left(-1.0) == ([(0, 0.0)], math.inf)
+    assert left(-6.0) == ([(1, 0.5), (2, 1.5)], math.inf)
+    assert left(-13.0) == ([(2, 0.0)], math.inf)
+    assert left(-15.0) == ([(3, 4.0)], math.inf)
+    assert left(-40.0) == ([(4, 16.0)], math.inf)
+    assert left(-64.0) == ([], pytest.approx(-0.5))
+    assert PlanScript(iter([]), 3, 0, 0, 1).resume(-1.0, answers) == ((), -math.inf)
+
+
+def test_what_follows_a_session_under_way_comes_when_its_answers_do() -> None:
+    script = PlanScript(iter([plan([(), (0,), (0,), (1, 2)], [0.0, 1.0, 2.0, 5.0])]), 3, 0, 0, 1)
+    loop = OpenLoop(script, Never(), 1e9, UnderWay(script, [-13.0], Answers(1.0, 0.5)))
+    workload = Mix([loop], [64])
+    (second,) = workload.start()
+    assert (second.turn, second.parent) == (2, -1)
+    (last,) = workload.on_done(second, 4.0, COMPLETED)
+    assert rows([last]) == [(3, 9.0)]
+
+
+def test_clients_under_way_go_through_whole_sessions_first() -> None:
+    plans = [plan([(), (0,)], [0.0, 3.0]) for _ in range(6)]
+    script = PlanScript(iter(plans), 3, 0, 0, 1)
+    # A session takes 5.5 + 3 + 6 = 14.5 s.
+    loop = ClosedLoop(script, [], 1e9, UnderWay(script, [-30.0, -4.0], Answers(1.0, 0.5)))
+    made = list(Mix([loop], [64]).start())
+    assert [(r.session, r.turn, r.arrival_s) for r in made] == [(2, 0, 0.0), (3, 0, 0.0)]
+
+
+class Never:
+    """No session starts."""
+
+    def times(self, until_s: float) -> Iterator[list[float]]:  # noqa: ARG002
+        return iter(())
