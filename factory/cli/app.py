@@ -68,6 +68,7 @@ class CatalogKind(StrEnum):
     kernels = "kernels"
     products = "products"
     scenarios = "scenarios"
+    workloads = "workloads"
 
 
 def show_version(asked: bool) -> None:
@@ -211,7 +212,7 @@ def catalog(
         str | None, typer.Argument(metavar="[NAME]", help="One entry, each number with its source.")
     ] = None,
 ) -> None:
-    """List what ships: scenarios, hardware, models, prices, engines and kernels."""
+    """List what ships: scenarios, workloads, hardware, models, prices, engines and kernels."""
     with told_plainly():
         from factory.cli.catalog import show_catalog
 

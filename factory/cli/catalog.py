@@ -9,6 +9,7 @@ from typing import Any
 from factory.cli.output import print_columns
 from factory.errors import InputError
 from factory.scenario import Catalog, ModelSpec, catalog, shipped
+from factory.scenario.workloads import shipped_workloads
 
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "gpus": (
@@ -75,21 +76,25 @@ def show_catalog(kind: str | None, name: str | None) -> None:
     """Print one kind of entry, one entry with the source of each number, or the names of all.
 
     Args:
-        kind: gpus, systems, models, prices, engines, kernels, products or scenarios; None for the
-            names of all.
+        kind: gpus, systems, models, prices, engines, kernels, products, scenarios or
+            workloads; None for the names of all.
         name: One entry of that kind.
 
     Raises:
         InputError: No entry has that name.
     """
     if kind is None:
-        for each in ("scenarios", *_COLUMNS):
+        for each in ("scenarios", "workloads", *_COLUMNS):
             print(f"{each + ':':<11}{', '.join(_names(each))}")
         return
     if name is not None and name not in _names(kind):
         raise InputError(_unknown(kind, name))
     if kind == "scenarios":
         _show_scenarios(name)
+    elif kind == "workloads":
+        from factory.cli.catalog_workloads import show_workloads
+
+        show_workloads(name)
     elif name is None:
         _print_table(kind)
     else:
@@ -111,7 +116,9 @@ def _entries(book: Catalog, kind: str) -> Mapping[str, Any]:
 
 
 def _names(kind: str) -> list[str]:
-    return shipped() if kind == "scenarios" else list(_entries(catalog(), kind))
+    if kind == "scenarios":
+        return shipped()
+    return shipped_workloads() if kind == "workloads" else list(_entries(catalog(), kind))
 
 
 def _unknown(kind: str, name: str) -> str:

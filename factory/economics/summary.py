@@ -11,6 +11,7 @@ import numpy as np
 from factory.economics.cache import cache_hits
 from factory.economics.roles import role_costs
 from factory.economics.service import Service, service
+from factory.economics.tasks import task_figures
 from factory.economics.totals import PricedIntervals, RunFacts, Totals, priced_intervals
 from factory.economics.unit_costs import divided, unit_costs
 from factory.records.codes import LEDGER_STATES
@@ -97,6 +98,7 @@ def summarize(run: Path) -> dict[str, Any]:
         "tokens_per_s_per_mw": _per_mw(ratios),
         "ledger": {state: ratios[f"ledger_{state}_ratio"] for state in LEDGER_STATES},
         "attainment": served.attainment,
+        "tasks": task_figures(reader, intervals),
     }
 
 

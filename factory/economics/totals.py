@@ -120,6 +120,7 @@ class PricedIntervals:
         pools: Names.
         roles: Role by pool.
         deployments: Deployment by pool; None for unassigned GPUs.
+        usd_per_gpu_hour: Price by pool; NaN where its system has none.
         window_index: Number of the window.
         window_start_s: Start of the window, simulated seconds.
         window_s: Span of the window.
@@ -133,6 +134,7 @@ class PricedIntervals:
     pools: Sequence[str]
     roles: Sequence[str]
     deployments: Sequence[str | None]
+    usd_per_gpu_hour: Sequence[float]
     window_index: NDArray[np.int64]
     window_start_s: NDArray[np.float64]
     window_s: NDArray[np.float64]
@@ -204,7 +206,8 @@ def priced_intervals(reader: RunReader) -> PricedIntervals:
     }
     names = [str(name) for name in pools.strings("pool")]
     pool = _placed(rows.text("pool"), names, f"{reader.directory}: dim_pools")
-    price = np.array([by_system.get(system, math.nan) for system in pools.strings("system")])[pool]
+    prices_by_pool = [by_system.get(system, math.nan) for system in pools.strings("system")]
+    price = np.array(prices_by_pool)[pool]
     weight = rows.number("weight")
     amounts = {name: weight * rows.number(name) for name in ADDITIVE}
     is_paid = amounts["gpu_s_provisioned"] > 0
@@ -221,6 +224,7 @@ def priced_intervals(reader: RunReader) -> PricedIntervals:
         pools=names,
         roles=[str(role) for role in pools.strings("role")],
         deployments=pools.strings("deployment"),
+        usd_per_gpu_hour=prices_by_pool,
         window_index=rows.number("window_index").astype(np.int64),
         window_start_s=rows.number("window_start_time_s"),
         window_s=rows.number("window_s"),

@@ -24,11 +24,13 @@ class Limits:
         ttft_s: Time to first token.
         itl_s: Inter-token latency, mean over the request.
         e2e_s: End to end.
+        task_s: A whole task, from its first request to its last answer.
     """
 
     ttft_s: float = math.inf
     itl_s: float = math.inf
     e2e_s: float = math.inf
+    task_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,15 +38,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Strings made of a prefix and a number.
+    """Strings made of a prefix and a number, and where there is one a point and a second number.
 
     Attributes:
         prefix: Letter that tells ids of different things apart.
         numbers: Shape (rows,); negative means null.
+        parts: The second numbers, from 0, shape (rows,); None for ids of one number.
     """
 
     prefix: str
     numbers: NDArray[np.int64]
+    parts: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,12 @@ def ids(prefix: str, field: str) -> Derivation:
     return lambda batch: Ids(prefix, batch.number(field).astype(np.int64))
 
 
+def task_ids(batch: Batch) -> Values:
+    """Ids of tasks: the session's, and the number of the task in it."""
+    session, task = batch.number("session"), batch.number("task")
+    return Ids("s", session.astype(np.int64), task.astype(np.int64))
+
+
 def moment(field: str) -> Derivation:
     """The instant behind a column of simulated seconds."""
     return lambda batch: Moments(batch.number(field))
@@ -141,11 +147,44 @@ def is_good(batch: Batch) -> Values:
     return good
 
 
-def measured_request(batch: Batch) -> Values:
-    """Whether the request arrives in the measured interval."""
-    arrival = batch.number("arrival_time_s")
-    run = batch.constants
-    return (arrival >= run.measured_from_s) & (arrival < run.measured_to_s)
+def measured(field: str) -> Derivation:
+    """Whether a raw instant lies in the measured interval."""
+
+    def derive(batch: Batch) -> Values:
+        at_s = batch.number(field)
+        run = batch.constants
+        return (at_s >= run.measured_from_s) & (at_s < run.measured_to_s)
+
+    return derive
+
+
+def measured_whole(batch: Batch) -> Values:
+    """Whether what began in the run starts in the measured interval."""
+    is_measured = measured("start_time_s")(batch)
+    assert isinstance(is_measured, np.ndarray)
+    return is_measured & (batch.number("is_whole") > 0)
+
+
+def completed_span(start: str, end: str) -> Derivation:
+    """Seconds from one raw instant to another, of what completed."""
+    return lambda batch: np.where(
+        _is_completed(batch), batch.number(end) - batch.number(start), np.nan
+    )
+
+
+def tools_s(batch: Batch) -> Values:
+    """What of a task's span no request of it was inside the factory."""
+    span_s = batch.number("end_time_s") - batch.number("start_time_s")
+    return np.maximum(span_s - batch.number("waited_s"), 0.0)
+
+
+def is_good_task(batch: Batch) -> Values:
+    """Completed within its tenant's limit on tasks; without one, by its requests."""
+    limits = [tenant.task_s for tenant in batch.codes.tenant_limits]
+    limit = np.asarray(limits, dtype=np.float64)[batch.code("tenant")]
+    by_request = batch.number("requests_good") == batch.number("requests")
+    in_time = np.where(np.isfinite(limit), ~(batch.number("task_s") > limit), by_request)
+    return _is_completed(batch) & in_time
 
 
 def window_start_time_s(batch: Batch) -> Values:

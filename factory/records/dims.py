@@ -217,6 +217,15 @@ TENANTS = _table(
     _float("slo_ttft_s", "s", "Limit of time to first token; null for none.", nullable=True),
     _float("slo_itl_s", "s", "Limit of inter-token latency; null for none.", nullable=True),
     _float("slo_e2e_s", "s", "Limit of end-to-end latency; null for none.", nullable=True),
+    _float("slo_task_s", "s", "Limit of a whole task; null for none.", nullable=True),
+    Column(
+        "has_sessions",
+        "bool",
+        "",
+        "Whether its sessions can have more than one request: then `fact_sessions` and "
+        "`fact_tasks` hold them; else each is one request, and `v_sessions` and `v_tasks` make it.",
+        "none",
+    ),
     _float("target_ratio", "0-1", "Attainment that the tenant is promised."),
 )
 

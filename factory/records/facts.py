@@ -17,6 +17,7 @@ from factory.records.fact_columns import (
     window_columns,
 )
 from factory.records.fact_requests import REQUESTS
+from factory.records.fact_sessions import SESSIONS, TASKS
 
 INTERVALS = Table(
     "fact_intervals",
@@ -247,4 +248,4 @@ EVENTS = Table(
     ),
 )
 
-FACTS = (REQUESTS, INTERVALS, TENANT_INTERVALS, POWER, EVENTS)
+FACTS = (REQUESTS, SESSIONS, TASKS, INTERVALS, TENANT_INTERVALS, POWER, EVENTS)

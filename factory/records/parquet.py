@@ -29,6 +29,9 @@ ROW_GROUP = 122_880
 #: Digits of an id; longer numbers keep all of theirs.
 ID_DIGITS = 9
 
+#: Digits of the second number of an id; likewise.
+PART_DIGITS = 3
+
 _WRITER: dict[str, Any] = {
     "version": "2.6",
     "data_page_version": "1.0",
@@ -327,19 +330,20 @@ def _strings(values: Sequence[str], missing: NDArray[np.bool_] | None = None) ->
 
 
 def _ids(ids: Ids, missing: NDArray[np.bool_] | None) -> Any:
-    """An Arrow array of strings: the prefix and at least nine digits."""
-    numbers = ids.numbers
+    """An Arrow array of strings: the prefix, at least nine digits, and ``.`` and at least three."""
+    numbers, parts = ids.numbers, ids.parts
     rows = len(numbers)
-    if rows and numbers.max() >= 10**ID_DIGITS:
-        return _strings([f"{ids.prefix}{n:0{ID_DIGITS}d}" for n in numbers.tolist()], missing)
-    width = 1 + ID_DIGITS
+    if rows and (
+        numbers.max() >= 10**ID_DIGITS or (parts is not None and parts.max() >= 10**PART_DIGITS)
+    ):
+        return _strings(_long_ids(ids), missing)
+    width = 1 + ID_DIGITS + (0 if parts is None else 1 + PART_DIGITS)
     text = np.empty((rows, width), np.uint8)
     text[:, 0] = ord(ids.prefix)
-    rest = numbers.astype(np.uint32)
-    for place in range(ID_DIGITS, 0, -1):
-        quotient = rest // np.uint32(10)
-        text[:, place] = rest - quotient * np.uint32(10) + np.uint32(ord("0"))
-        rest = quotient
+    _digits(text[:, 1 : 1 + ID_DIGITS], numbers)
+    if parts is not None:
+        text[:, 1 + ID_DIGITS] = ord(".")
+        _digits(text[:, 2 + ID_DIGITS :], parts)
     lengths = np.full(rows, width, np.int32)
     if missing is not None:
         text = text[~missing]
@@ -349,6 +353,26 @@ def _ids(ids: Ids, missing: NDArray[np.bool_] | None) -> Any:
     valid = None if missing is None else _bits(~missing)
     buffers = [valid, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(text))]
     return pa.Array.from_buffers(pa.string(), rows, buffers)
+
+
+def _digits(text: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
+    """Writes numbers as ASCII digits, zeros before them, one row each."""
+    rest = numbers.astype(np.uint32)
+    for place in range(text.shape[1] - 1, -1, -1):
+        quotient = rest // np.uint32(10)
+        text[:, place] = rest - quotient * np.uint32(10) + np.uint32(ord("0"))
+        rest = quotient
+
+
+def _long_ids(ids: Ids) -> list[str]:
+    """Ids of which some have more digits than all usually have."""
+    spelled = [f"{ids.prefix}{number:0{ID_DIGITS}d}" for number in ids.numbers.tolist()]
+    if ids.parts is None:
+        return spelled
+    return [
+        f"{first}.{second:0{PART_DIGITS}d}"
+        for first, second in zip(spelled, ids.parts.tolist(), strict=True)
+    ]
 
 
 def _missing(mask: NDArray[np.bool_], column: Column, table: str) -> NDArray[np.bool_] | None:

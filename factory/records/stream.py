@@ -22,6 +22,7 @@ from factory.records.schema import SCHEMA
 PACK_ROWS = 4096
 
 _FLAG = "is_measured"
+_PLACES = ("arrival_time_s", "start_time_s", "window_start_time_s")
 
 
 class Context:
@@ -143,7 +144,8 @@ def _placed_by(table: Table) -> str | None:
     names = {column.name for column in table.columns}
     if _FLAG not in names:
         return None
-    return "arrival_time_s" if "arrival_time_s" in names else "window_start_time_s"
+    placed = (name for name in _PLACES if name in names)
+    return next(placed)
 
 
 def matrix(table: Table, rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from factory.records.codes import LEDGER_STATES, WORKING_STATES
 from factory.records.columns import Schema
 from factory.records.service_views import service_views
 from factory.records.sql import ratio, view
+from factory.records.task_views import task_views
 
 #: Denominators of unit costs and of token rates, by suffix, as sums of token columns.
 DENOMINATORS = {
@@ -62,6 +63,7 @@ def views_sql(schema: Schema) -> str:
         _role_costs(),
         _ledger(),
         *service_views(),
+        *task_views(),
         _power(),
     ]
     head = _HEAD.format(name=schema.name, version=schema.version)

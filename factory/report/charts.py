@@ -122,7 +122,7 @@ def ledger_over_time(timeline: Timeline) -> Chart | None:
             f + (v / total if total else 0.0)
             for f, v, total in zip(floor, values, totals, strict=True)
         ]
-        series.append(Series(group.key, group.label, _band(edges, floor, top)))
+        series.append(Series(group.key, group.label, band(edges, floor, top)))
         floor = top
     return Chart(
         tuple(series),
@@ -235,10 +235,10 @@ def _lines(
     highest = max((max(values, default=0.0) for _, _, values in lines), default=0.0)
     if highest <= 0:
         return None
-    top = _round_up(highest)
+    top = round_up(highest)
     edges = _edges(timeline)
     series = tuple(
-        Series(key, label, _steps(edges, [v / top for v in values])) for key, label, values in lines
+        Series(key, label, steps(edges, [v / top for v in values])) for key, label, values in lines
     )
     ticks = tuple(Tick(100.0 * f, scaled(f * top)) for f in (0.0, 0.5, 1.0))
     ranges = "; ".join(
@@ -249,7 +249,7 @@ def _lines(
     return Chart(series, _time_ticks(timeline), ticks, _outside(timeline), f"{words}: {ranges}.")
 
 
-def _round_up(value: float) -> float:
+def round_up(value: float) -> float:
     """The next round number above: 1, 1.5, 2, 3, 4, 5, 6, 8 or 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(m * power for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 20) if m * power >= value * 1.02)
@@ -271,7 +271,7 @@ def _end_s(timeline: Timeline) -> float:
     return timeline.start_s[-1] + timeline.window_s[-1]
 
 
-def _steps(edges: Sequence[float], shares: Sequence[float]) -> str:
+def steps(edges: Sequence[float], shares: Sequence[float]) -> str:
     """A line that keeps each value for the whole of its window."""
     words = []
     for i, share in enumerate(shares):
@@ -280,13 +280,13 @@ def _steps(edges: Sequence[float], shares: Sequence[float]) -> str:
     return "".join(words)
 
 
-def _band(edges: Sequence[float], floor: Sequence[float], top: Sequence[float]) -> str:
+def band(edges: Sequence[float], floor: Sequence[float], top: Sequence[float]) -> str:
     """The area between two step lines."""
     back = "".join(
         f"L{_n(edges[i + 1])} {_n(PLANE_Y * (1 - floor[i]))}H{_n(edges[i])}"
         for i in reversed(range(len(floor)))
     )
-    return _steps(edges, top) + back + "Z"
+    return steps(edges, top) + back + "Z"
 
 
 def _n(value: float) -> str:
@@ -305,8 +305,11 @@ def _outside(timeline: Timeline) -> tuple[tuple[float, float], ...]:
 
 
 def _time_ticks(timeline: Timeline) -> tuple[Tick, ...]:
-    """Four to eight round times."""
-    first, end_s = timeline.start_s[0], _end_s(timeline)
+    return time_ticks(timeline.start_s[0], _end_s(timeline))
+
+
+def time_ticks(first: float, end_s: float) -> tuple[Tick, ...]:
+    """Four to eight round times from one to another, s."""
     span = (end_s - first) or 1.0
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800)
     longer = (21600, 43200, 86400, 172800, 604800, 1209600, 2592000)

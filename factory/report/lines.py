@@ -13,6 +13,7 @@ from factory.report.figures import (
     plural,
     quantity,
     significant,
+    trimmed,
     usd,
 )
 from factory.report.model import Offer, RunView
@@ -45,6 +46,27 @@ def service_lines(run: RunView) -> tuple[Line, ...]:
             else "the same, arrival to last token",
         ),
     )
+
+
+def task_lines(run: RunView) -> tuple[Line, ...]:
+    """Tasks of several requests: two figures of each tenant that has them."""
+    lines = []
+    for tasks in run.tasks:
+        good = f"{percent(tasks.good_ratio)} of {count(tasks.number)} good"
+        asked = NONE if tasks.requests is None else trimmed(tasks.requests)
+        sizes = f"{quantity(tasks.input_tokens)} in, {quantity(tasks.output_tokens)} out"
+        lines += [
+            Line(
+                " ".join(tasks.tenant.split())[:_MOST_LETTERS],
+                milliseconds(tasks.span.middle_to_tail),
+                f"p50 / p90 / p99; {good}",
+            ),
+            Line("", f"{usd(tasks.usd)} a task", f"{asked} requests, {sizes}"),
+        ]
+    return tuple(lines)
+
+
+_MOST_LETTERS = 15
 
 
 def surface_lines(run: RunView) -> tuple[Line, ...]:

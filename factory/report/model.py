@@ -213,6 +213,40 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Tasks:
+    """What a tenant's tasks took and cost, of those that start in the measured interval.
+
+    Attributes:
+        tenant: name of the tenant.
+        number: tasks.
+        completed: of these, completed.
+        good: of these, within the limit on tasks, or without one with every request good.
+        span: from the first request to the last answer, ms, of completed ones.
+        requests: logical requests per task.
+        input_tokens: prompt tokens per task, computed or cached.
+        output_tokens: output tokens per task.
+        usd: cost per task, its share of unused capacity included; None when not priced.
+        usd_good: the same of all tasks per good task.
+    """
+
+    tenant: str
+    number: int
+    completed: int
+    good: int
+    span: Quantiles
+    requests: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    usd: float | None = None
+    usd_good: float | None = None
+
+    @property
+    def good_ratio(self) -> float | None:
+        """Good over all tasks."""
+        return self.good / self.number if self.number else None
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The run by window, in order of time.
 
@@ -272,6 +306,7 @@ class RunView:
         models: models served.
         pools: pools, in the scenario's order.
         tenants: tenants, in the scenario's order.
+        tasks: tasks of tenants whose sessions have several requests.
         timeline: the run by window; None when it has none.
         measured_s: span of the measured interval, s.
         warmup_s: time left out before it, s.
@@ -297,6 +332,7 @@ class RunView:
     models: tuple[str, ...] = ()
     pools: tuple[Pool, ...] = ()
     tenants: tuple[Tenant, ...] = ()
+    tasks: tuple[Tasks, ...] = ()
     timeline: Timeline | None = None
     measured_s: float | None = None
     warmup_s: float | None = None

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from factory.errors import RunError
 from factory.records.codes import EVENT_MEANINGS
 from factory.report import charts
 from factory.report.figures import (
     NONE,
     count,
-    duration,
     known,
-    percent,
     plural,
     power,
-    quantity,
     significant,
     usd,
 )
 from factory.report.ledger import grouped
 from factory.report.lines import Line, cache_lines, deep_lines, service_lines, surface_lines, what
 from factory.report.model import Pool, RunView
+from factory.report.pages import template, write_html
 from factory.report.sentence import answer, cautions, support
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
 MOST_DECISIONS = 40
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(run: RunView) -> str:
@@ -38,7 +29,7 @@ def render_page(run: RunView) -> str:
     timeline = None
     if run.timeline is not None and run.timeline.start_s:
         timeline = charts.rebinned(run.timeline)
-    return _template().render(
+    return template("run.html.j2").render(
         run=run,
         figures=run.figures,
         what=what(run),
@@ -67,37 +58,13 @@ def render_page(run: RunView) -> str:
     )
 
 
-@cache
-def _template() -> Template:
-    """The page's template; Jinja2 is imported when the first page is made."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, count=count, usd=usd, quantity=quantity, duration=duration
-    )
-    return environment.get_template("run.html.j2")
-
-
 def write_page(run: RunView, path: Path) -> None:
     """Write the page of `run` to `path`, whole or not at all.
 
     Raises:
         RunError: The file cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(render_page(run), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot write the page: {error.strerror or error}") from error
+    write_html(render_page(run), path)
 
 
 def _given_back(run: RunView) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from factory.report.figures import percent
 from factory.report.ledger import GROUPS, grouped, shared_out
-from factory.report.lines import Line, deep_lines, service_lines, surface_lines, what
+from factory.report.lines import Line, deep_lines, service_lines, surface_lines, task_lines, what
 from factory.report.model import RunView
 from factory.report.sentence import answer, cautions, missed_targets
 
@@ -18,6 +18,7 @@ WIDTH = 80
 _LABEL = 15
 _VALUE = 22
 _ACCENT = "#0072b2"
+_TASKS = "Tasks: from what was asked to the answer; tokens in and out of each"
 
 
 def render(run: RunView, console: Console, page: Path | None = None) -> None:
@@ -34,6 +35,7 @@ def render(run: RunView, console: Console, page: Path | None = None) -> None:
     console.print(Text(answer(run), style="bold"), width=width)
     console.print(Text(what(run), style="dim"), width=width)
     _section(console, "Service", service_lines(run), width)
+    _section(console, _TASKS, task_lines(run), width)
     _section(
         console, "On the surface: what price lists and data sheets say", surface_lines(run), width
     )

@@ -26,6 +26,7 @@ from factory.report.model import (
     Power,
     Quantiles,
     RunView,
+    Tasks,
     Tenant,
     Timeline,
 )
@@ -79,6 +80,7 @@ def load_view(
         tenants=_tenants(
             _rows(reader, "dim_tenants"), requests, books, summary.get("attainment") or {}
         ),
+        tasks=tasks_of(summary),
         timeline=_timeline(run_dir, power),
         measured_s=run["measured_to_s"] - run["measured_from_s"],
         warmup_s=run["measured_from_s"],
@@ -145,6 +147,35 @@ def figures_of(summary: Mapping[str, Any]) -> Figures:
         tokens_per_s_per_mw_measured=known(per_mw.get("measured")),
         ledger=shares,
     )
+
+
+def tasks_of(summary: Mapping[str, Any]) -> tuple[Tasks, ...]:
+    """Tasks of the tenants whose sessions have several requests, from ``run --json``."""
+    by_tenant = (summary.get("tasks") or {}).get("by_tenant") or {}
+    found = []
+    for tenant, row in by_tenant.items():
+        if not row.get("has_sessions") or not row.get("tasks"):
+            continue
+        prompt = [row.get(f"input_{kind}_tokens_per_task") or 0.0 for kind in _PROMPTS]
+        times = (known(row.get(f"task_s_{at}")) for at in ("mean", "p50", "p90", "p99"))
+        found.append(
+            Tasks(
+                tenant,
+                round(row["tasks"]),
+                round(row.get("completed") or 0),
+                round(row.get("good") or 0),
+                Quantiles(*(None if seconds is None else seconds * 1e3 for seconds in times)),
+                known(row.get("requests_per_task")),
+                sum(prompt),
+                known(row.get("output_tokens_per_task")),
+                known(row.get("cost_usd_per_task")),
+                known(row.get("cost_usd_per_task_good")),
+            )
+        )
+    return tuple(found)
+
+
+_PROMPTS = ("computed", "cached")
 
 
 def _rows(reader: RunReader, table: str) -> list[dict[str, Any]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from factory.scenario.base import (
     Count,
@@ -17,6 +16,7 @@ from factory.scenario.base import (
     Positive,
     Ratio,
     Share,
+    TimeOfDay,
 )
 
 ScalingPolicy = Literal["throughput", "load", "schedule"]
@@ -98,21 +98,11 @@ THRESHOLDS = (
 )
 
 
-def _time_of_day(text: str) -> str:
-    try:
-        when = dt.time.fromisoformat(text)
-    except ValueError:
-        raise ValueError("must be a local time of day, as 08:30") from None
-    if when.tzinfo is not None:
-        raise ValueError("must be a local time of day without a zone, as 08:30")
-    return when.isoformat()
-
-
 class ScheduledReplicas(Part):
     """A number of replicas from some time on."""
 
     at_s: NonNegative | None = Field(default=None, description="Simulated time, s; once.")
-    at: Annotated[str, Field(strict=True), AfterValidator(_time_of_day)] | None = Field(
+    at: TimeOfDay | None = Field(
         default=None, description="Time of day in facility.time_zone, as 08:30; every day."
     )
     replicas: NonNegativeCount = Field(description="Replicas from then on.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Part(BaseModel):
@@ -16,6 +17,16 @@ class Part(BaseModel):
 def _whole(value: Any) -> Any:
     """Accept ``1e4`` for a count: YAML reads it as a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _time_of_day(text: str) -> str:
+    try:
+        when = dt.time.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a local time of day, as 08:30") from None
+    if when.tzinfo is not None:
+        raise ValueError("must be a local time of day without a zone, as 08:30")
+    return when.isoformat()
 
 
 _Whole = Annotated[int, BeforeValidator(_whole)]
@@ -35,3 +46,5 @@ Ratio = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 """A share in (0, 1]."""
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 """A share in [0, 1]."""
+TimeOfDay = Annotated[str, Field(strict=True), AfterValidator(_time_of_day)]
+"""A local time of day, as ``08:30``."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import zoneinfo
 from collections.abc import Iterator
 
 from factory.errors import Problem
 from factory.scenario.facility import RackGroup
-from factory.scenario.findings import repeated, unknown
-from factory.scenario.nearest import nearest
+from factory.scenario.findings import repeated, unknown, unknown_zone
 from factory.scenario.schema import Scenario, window_of
 from factory.scenario.specs import Catalog
 
@@ -22,7 +20,7 @@ def site_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
         path = f"facility.racks[{index}]"
         yield from unknown(f"{path}.system", "system", group.system, catalog.systems)
         yield from _budget_problems(path, group, catalog)
-    yield from _time_zone_problems(facility.time_zone)
+    yield from unknown_zone("facility.time_zone", facility.time_zone)
     yield from _price_problems(scenario, catalog)
     if scenario.cells.simulated > scenario.cells.count:
         message = f"must be <= cells.count ({scenario.cells.count})"
@@ -44,15 +42,6 @@ def _budget_problems(path: str, group: RackGroup, catalog: Catalog) -> Iterator[
         design_kw = system.gpus_per_rack * system.design_it_kw_per_gpu
         allowed = f"{idle_kw:.1f} to {design_kw:.1f} kW, its design power"
         yield Problem(f"{path}.budget_kw", message, group.budget_kw, allowed)
-
-
-def _time_zone_problems(name: str) -> Iterator[Problem]:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        hint = nearest(name, sorted(zoneinfo.available_timezones()))
-        allowed = "IANA names, as UTC or America/Chicago"
-        yield Problem("facility.time_zone", "unknown time zone", name, allowed, hint)
 
 
 def _price_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from factory.scenario.admission import Retry, Timeouts
-from factory.scenario.base import Count, Name, Part, Positive, Ratio
-from factory.scenario.lengths import Length
-from factory.scenario.session import Session, SharedPrefix
+from factory.scenario.base import Count, Name, Part, Positive, Ratio, Text
+from factory.scenario.lengths import JointLengths, Length
+from factory.scenario.mix import Mix
+from factory.scenario.session import Documents, Session, SharedPrefix
 from factory.scenario.tenant_load import Load
 from factory.scenario.trace import Trace
 
@@ -30,6 +31,11 @@ class Tenant(Part):
     """A traffic class with its own service level."""
 
     name: Name = Field(description="Name of the tenant.")
+    like: Text | None = Field(
+        default=None,
+        description="NAME or NAME/TENANT of a workload (`factory catalog workloads`, or the path "
+        "of a file), whose tenant fills in what is not stated here. Settled when it is loaded.",
+    )
     deployment: Name | None = Field(
         default=None, description="Deployment that serves it; by default the first."
     )
@@ -44,6 +50,10 @@ class Tenant(Part):
     output_tokens: Length | None = Field(
         default=None, description="Output tokens of a request, with a load."
     )
+    lengths: JointLengths | None = Field(
+        default=None,
+        description="Input and output tokens drawn together, in place of both of them.",
+    )
     max_tokens: Count | None = Field(
         default=None,
         description="Output tokens that its clients allow, as schedulers see it; answers end "
@@ -56,6 +66,9 @@ class Tenant(Part):
     shared_prefix: SharedPrefix = Field(
         default=SharedPrefix(), description="Tokens shared between sessions."
     )
+    documents: Documents | None = Field(
+        default=None, description="Documents shared between sessions, after the shared prefix."
+    )
     session: Session = Field(default=Session(), description="Turns and think times.")
 
 
@@ -65,4 +78,10 @@ class Demand(Part):
     tenants: Annotated[tuple[Tenant, ...], Field(min_length=1)] = Field(
         description="The traffic classes."
     )
+    use: Text | None = Field(
+        default=None,
+        description="A workload (`factory catalog workloads`, or the path of a file), whose "
+        "tenants and mix fill in what is not stated here. Settled when it is loaded.",
+    )
+    mix: Mix | None = Field(default=None, description="Tenants as shares of one demand.")
     trace: Trace | None = Field(default=None, description="Recorded demand to replay.")

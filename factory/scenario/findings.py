@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Iterable, Iterator
 
 from factory.errors import Problem
@@ -18,6 +19,16 @@ def unknown(path: str, what: str, name: str, known: Iterable[str]) -> Iterator[P
         yield Problem(
             path, f"unknown {what}", name, ", ".join(names) or "none", nearest(name, names)
         )
+
+
+def unknown_zone(path: str, name: str) -> Iterator[Problem]:
+    """A problem unless ``name`` is a time zone."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        hint = nearest(name, sorted(zoneinfo.available_timezones()))
+        allowed = "IANA names, as UTC or America/Chicago"
+        yield Problem(path, "unknown time zone", name, allowed, hint)
 
 
 def repeated(path: str, names: Iterable[str]) -> Iterator[Problem]:

@@ -17,19 +17,27 @@ from factory.scenario.models import catalog_of
 from factory.scenario.nearest import nearest
 from factory.scenario.overlays import settle_overlays
 from factory.scenario.overrides import apply
+from factory.scenario.own_lengths import missing_lengths, settle_lengths
 from factory.scenario.own_models import settle_models
+from factory.scenario.own_rates import missing_rates, settle_rates
 from factory.scenario.own_tables import settle_tables
 from factory.scenario.problems import errors_of, translate
 from factory.scenario.repair import repaired
 from factory.scenario.resolve import complete
 from factory.scenario.resources import configs, shipped
 from factory.scenario.schema import Scenario
+from factory.scenario.workloads import names_workload, settle_workloads
 
 #: Where the traces of a format are published.
 PUBLISHED = {
     "mooncake": "github.com/kvcache-ai/Mooncake, FAST25-release/traces",
     "azure": "github.com/Azure/AzurePublicDataset",
+    "burstgpt": "github.com/HPMLL/BurstGPT",
+    "bailian": "github.com/alibaba-edu/qwen-bailian-usagetraces-anon",
+    "servegen": "github.com/alibaba/ServeGen, data",
 }
+#: Formats whose traces can be folders.
+_FOLDERS = ("servegen", "fact_requests")
 
 
 def load(
@@ -53,14 +61,23 @@ def load(
     document = _document(source)
     if not isinstance(document.data, dict):
         raise ScenarioError(document.problems or [_not_a_mapping(document)])
-    problems = document.problems + apply(document, overrides)
+    folder = _folder(source)
+    problems = list(document.problems)
+    # A flag may change what is used, and what is used may hold what a flag changes.
+    first = [override for override in overrides if names_workload(override)]
+    problems += apply(document, first)
+    problems += settle_workloads(document, folder)
+    problems += apply(document, [override for override in overrides if override not in first])
+    problems += settle_workloads(document, folder)
     if seed is not None:
         problems += apply(document, [f"run.seed={seed}"])
         document.locations.replace("run.seed", f"--seed {seed}")
     _name_overlays(document, overlays)
-    problems += settle_overlays(document, _folder(source))
-    problems += settle_models(document, _folder(source))
-    problems += settle_tables(document, _folder(source))
+    problems += settle_overlays(document, folder)
+    problems += settle_models(document, folder)
+    problems += settle_tables(document, folder)
+    problems += settle_lengths(document, folder)
+    problems += settle_rates(document, folder)
     locations = document.locations
     hidden = {problem.path for problem in problems if problem.path}
     scenario: Scenario | None
@@ -118,12 +135,23 @@ def _missing_files(scenario: Scenario, locations: Locations) -> list[Problem]:
                 path = f"deployments[{number}].pools[{position}].engine.step_model.path"
                 message = "no such file of step times"
                 problems.append(Problem(path, message, table, location=locations.of(path)))
+    for number, tenant in enumerate(scenario.workload.tenants):
+        problems += [
+            dataclasses.replace(problem, location=locations.of(problem.path))
+            for problem in missing_lengths(tenant, f"workload.tenants[{number}]")
+        ]
+    problems += [
+        dataclasses.replace(problem, location=locations.of(problem.path))
+        for problem in missing_rates(scenario.workload)
+    ]
     return problems + _missing_trace(scenario, locations)
 
 
 def _missing_trace(scenario: Scenario, locations: Locations) -> list[Problem]:
     trace = scenario.workload.trace
     if trace is None or Path(trace.path).is_file():
+        return []
+    if trace.format in _FOLDERS and Path(trace.path).is_dir():
         return []
     path = "workload.trace.path"
     message = f"no such file; name yours with --set {path}=FILE"

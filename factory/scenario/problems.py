@@ -155,7 +155,7 @@ def _search(name: str, model: type[Part], prefix: str = "") -> str | None:
         step = f"{prefix}{key}."
         if get_origin(inner) is tuple:
             inner, step = _bare(get_args(inner)[0]), f"{prefix}{key}[]."
-        if isinstance(inner, type) and issubclass(inner, Part) and inner is not Length:
+        if isinstance(inner, type) and issubclass(inner, Part) and not issubclass(inner, Length):
             path = _search(name, inner, step)
             if path:
                 found.append(path)

@@ -59,6 +59,8 @@ def _mend(data: dict[str, Any], error: ErrorDetails) -> None:
     droppable = error["type"] == "extra_forbidden" or _optional(outer, last)
     if isinstance(container, dict) and droppable:
         container.pop(last, None)
+    elif isinstance(container, list) and isinstance(last, int) and last >= len(container):
+        container.append(_stand_in(annotation_at([*outer, last])))
     elif isinstance(container, dict | list):
         container[last] = _stand_in(annotation_at([*outer, last]))  # type: ignore[index]
 

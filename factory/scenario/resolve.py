@@ -15,8 +15,8 @@ from factory.scenario.trace import Trace
 DEFAULT_BLOCK_SIZE = 64
 """Tokens of a KV block where nothing else says (the usual page of vLLM and SGLang is 16 to 64)."""
 
-TRACE_BLOCK_SIZE: Mapping[str, int] = {"mooncake": 512, "agentic": 64}
-"""Tokens of a hash block, by trace format (Mooncake, FAST'25; kv-cache-tester)."""
+TRACE_BLOCK_SIZE: Mapping[str, int] = {"mooncake": 512, "agentic": 64, "bailian": 16}
+"""Tokens of a hash block, by trace format (Mooncake, FAST'25; kv-cache-tester; Qwen-Bailian)."""
 
 MOONCAKE_TICK_S = 3.0
 """The grid on which Mooncake's timestamps sit, s."""

@@ -186,5 +186,7 @@ class Accounts:
                 sequence.gpu_s_output,
                 sequence.energy_input_j,
                 sequence.energy_output_j,
+                request.task,
+                request.agent,
             )
         )

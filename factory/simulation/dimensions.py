@@ -18,6 +18,7 @@ def write_dimensions(
     version: str,
     events: int,
     end_s: float,
+    session_tenants: frozenset[int],
 ) -> None:
     """Writes the tables that have a row per thing rather than per event."""
     run = scenario.run
@@ -51,7 +52,7 @@ def write_dimensions(
         "fact_run_parameters",
         [{"path": path, "value": _text(value)} for path, value in flatten(resolved(scenario))],
     )
-    _serving(scenario, catalog, plant, tables)
+    _serving(scenario, catalog, plant, tables, session_tenants)
     _site(scenario, catalog, plant, tables)
 
 
@@ -61,7 +62,13 @@ def _text(value: object) -> str | None:
     return json.dumps(value)
 
 
-def _serving(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTables) -> None:
+def _serving(
+    scenario: Scenario,
+    catalog: Catalog,
+    plant: Plant,
+    tables: RunTables,
+    session_tenants: frozenset[int],
+) -> None:
     codes = plant.layout.codes
     tables.write_dim(
         "dim_deployments",
@@ -169,6 +176,8 @@ def _serving(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTabl
                 "slo_ttft_s": tenant.slo.ttft_s,
                 "slo_itl_s": None if tenant.slo.itl_ms is None else limits[number].itl_s,
                 "slo_e2e_s": tenant.slo.e2e_s,
+                "slo_task_s": tenant.slo.task_s,
+                "has_sessions": number in session_tenants,
                 "target_ratio": tenant.slo.target,
             }
             for number, tenant in enumerate(scenario.workload.tenants)

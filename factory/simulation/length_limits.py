@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from factory.errors import Problem
 from factory.performance import build_memory
 from factory.scenario import Catalog, Deployment, Pool, Scenario, Tenant
+from factory.scenario.check_lengths import smallest
+from factory.scenario.check_session import context_problems
 from factory.simulation.names import block_size
+from factory.workload.demands import longest_context
+from factory.workload.lengths import joint, tokens
+
+NOTABLE_CUT = 0.01
+"""Share of lengths cut at a context from which on a reader is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +77,12 @@ def length_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     """Tenants all of whose prompts are too long for the pools that would serve them."""
     names = [deployment.name for deployment in scenario.deployments]
     for number, tenant in enumerate(scenario.workload.tenants):
+        deployment = scenario.deployments[names.index(tenant.deployment or names[0])]
+        context = longest_context(deployment, catalog)
+        yield from context_problems(f"workload.tenants[{number}]", tenant, context)
         shortest = _shortest_prompt(tenant)
         if shortest is None:
             continue
-        deployment = scenario.deployments[names.index(tenant.deployment or names[0])]
         longest = length_limits(deployment, catalog, scenario).longest_prompt
         if shortest > longest:
             message = f"no pool of {deployment.name} can fit even the shortest prompt"
@@ -87,12 +96,35 @@ def length_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             yield Problem(path, message, shortest - tenant.shared_prefix.tokens, remedy)
 
 
+def length_notes(scenario: Scenario, catalog: Catalog) -> Iterator[str]:
+    """Tenants a notable share of whose lengths ends where a context does, a line each."""
+    names = [deployment.name for deployment in scenario.deployments]
+    for tenant in scenario.workload.tenants:
+        deployment = scenario.deployments[names.index(tenant.deployment or names[0])]
+        longest = longest_context(deployment, catalog)
+        room = longest - 1 - tenant.shared_prefix.tokens
+        if tenant.lengths is not None:
+            both = joint(tenant.lengths)
+            lengths = {"inputs": (both.input, room), "outputs": (both.output, longest - 1)}
+        elif tenant.input_tokens is not None and tenant.output_tokens is not None:
+            lengths = {
+                "inputs": (tokens(tenant.input_tokens), room),
+                "outputs": (tokens(tenant.output_tokens), longest - 1),
+            }
+        else:
+            continue
+        for what, (drawn, most) in lengths.items():
+            cut = drawn.survival(most)
+            if cut > NOTABLE_CUT:
+                yield (
+                    f"{cut:.1%} of the {what} of tenant {tenant.name} are cut at the {longest} "
+                    f"tokens that {deployment.name} takes"
+                )
+
+
 def _shortest_prompt(tenant: Tenant) -> int | None:
     """Tokens that every prompt of a tenant has at least, where its lengths say so."""
     length = tenant.input_tokens
     if length is None:
         return None
-    bound = length.value if length.value is not None else length.min
-    if bound is None:
-        return None
-    return int(bound) + tenant.shared_prefix.tokens
+    return max(int(smallest(length)), 1) + tenant.shared_prefix.tokens

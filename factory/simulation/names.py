@@ -131,6 +131,7 @@ def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
                 math.inf if tenant.slo.ttft_s is None else tenant.slo.ttft_s,
                 math.inf if tenant.slo.itl_ms is None else tenant.slo.itl_ms / 1e3,
                 math.inf if tenant.slo.e2e_s is None else tenant.slo.e2e_s,
+                math.inf if tenant.slo.task_s is None else tenant.slo.task_s,
             )
             for tenant in scenario.workload.tenants
         ],

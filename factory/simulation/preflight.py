@@ -15,7 +15,7 @@ from factory.scenario.trace import TraceFormat
 from factory.serving.network import Cables, Network, link_problems
 from factory.serving.stands import Stand
 from factory.simulation.cache_builder import block_bytes
-from factory.simulation.length_limits import length_problems
+from factory.simulation.length_limits import length_notes, length_problems
 from factory.simulation.names import block_size, lay_out, placed
 from factory.simulation.pool_builder import stands_of
 from factory.workload import build as build_workload
@@ -43,7 +43,7 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
 
 
 def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
-    """What a reader of the results must know of where step times come from, a line each.
+    """What a reader of the results must know of lengths and step times, a line each.
 
     Changes of the catalogue come first.
 
@@ -61,6 +61,7 @@ def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
         count, names = sum(number for _, number in changed), ", ".join(name for name, _ in changed)
         noun = "number" if count == 1 else "numbers"
         told.append(f"{count} {noun} of the catalogue changed by overlay, in {names}")
+    told += length_notes(scenario, catalog)
     return told + [
         note
         for _, deployment, pool in _pools(scenario)

@@ -22,6 +22,7 @@ from factory.simulation.facts import measured_until, write_facts
 from factory.simulation.names import block_size, lay_out
 from factory.simulation.plant import Plant, assemble
 from factory.simulation.preflight import notes, preflight
+from factory.simulation.session_tally import SessionTally
 from factory.workload import build as build_workload
 
 _EVENTS_PER_LOOK = 20_000
@@ -98,22 +99,35 @@ def simulate(
         kernel = Kernel()
         sizes = [block_size(deployment) for deployment in scenario.deployments]
         workload = build_workload(scenario, known, sizes)
+        write = tables.appender("fact_requests")
+        tally = None
+        if workload.session_tenants:
+            tally = SessionTally(
+                workload,
+                layout.codes.tenant_limits,
+                write,
+                tables.appender("fact_sessions"),
+                tables.appender("fact_tasks"),
+            )
         plant = assemble(
             scenario,
             known,
-            workload,
+            tally or workload,
             kernel,
-            tables.appender("fact_requests"),
+            tally.write if tally else write,
             tables.appender("fact_events"),
         )
         cpu = time.process_time()
         end_s = drive(scenario, plant, kernel, tables.maybe_flush, progress, began)
+        if tally is not None:
+            tally.finish(end_s)
         cpu = time.process_time() - cpu
         measured_to_s = measured_until(scenario, plant.intake.last_s, end_s)
         _require_measured(plant, constants.measured_from_s, measured_to_s, run.drain)
         tables.end_measured(measured_to_s)
         write_facts(plant, tables, end_s)
-        write_dimensions(scenario, known, plant, tables, version, kernel.fired, end_s)
+        sessions = workload.session_tenants
+        write_dimensions(scenario, known, plant, tables, version, kernel.fired, end_s, sessions)
         rows = tables.finish(end_s)
         summary = summarize(directory.tables)
         requests = plant.intake.taken

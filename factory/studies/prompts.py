@@ -21,7 +21,7 @@ from factory.workload.traces.rows import first_rows, from_zero, spread
 #: Trace formats that name the blocks of prompts, and the ends of their files' names.
 FORMATS = {"mooncake": (".jsonl", ".json"), "agentic": (".parquet",)}
 #: Formats that `factory run` replays too, but that say nothing about what prompts share.
-_WITHOUT_BLOCKS = ("azure", "fact_requests")
+_WITHOUT_BLOCKS = ("azure", "burstgpt", "servegen", "fact_requests")
 
 
 @dataclass(frozen=True, slots=True)

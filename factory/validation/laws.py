@@ -15,6 +15,7 @@ from factory.records.run_directory import changed_tables, read_manifest
 from factory.validation.request_laws import largest, request_laws
 from factory.validation.results import LawResult, departure, within
 from factory.validation.scale_laws import replicas_that_hold_gpus
+from factory.validation.task_laws import task_laws
 
 __all__ = ["LawResult", "check_run", "check_tables"]
 
@@ -66,6 +67,7 @@ def check_tables(run: Path) -> list[LawResult]:
     )
     return [
         *request_laws(reader, end_s, requests),
+        *task_laws(reader),
         _ledger(pools),
         _no_negative_state(pools),
         _provisioned(reader, pools),

@@ -1,13 +1,17 @@
-"""Distributions of lengths and times, with their moments."""
+"""Distributions of lengths and times, as a scenario states them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from factory.workload.columns import read_columns
+from factory.workload.distributions import Distribution, clipped
+from factory.workload.empirical_laws import discrete, histogram, table
+from factory.workload.joints import Classes, Clipped, Copula, Joint, Pairs, copula, pairs
 from factory.workload.laws import (
     Constant,
     Exponential,
@@ -18,96 +22,82 @@ from factory.workload.laws import (
     Normal,
     Pareto,
     Uniform,
+    Weibull,
 )
+from factory.workload.mixtures import Bounded, Mixture, shares_of
 
 if TYPE_CHECKING:
-    from factory.scenario import Length
+    from factory.scenario.lengths import Component, JointLengths, Length
 
-# Rounded values are summed one by one up to here; beyond, the integral is as good.
-_SUMMED = 4096
-_LARGEST = 1 << 22
+__all__ = [
+    "Clipped",
+    "Copula",
+    "Distribution",
+    "Joint",
+    "Pairs",
+    "clipped",
+    "counts",
+    "joint",
+    "seconds",
+    "tokens",
+]
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """A law, moved into bounds, and rounded to whole numbers for tokens and turns.
-
-    Attributes:
-        law: The distribution before bounds.
-        low: Smaller values become this; ≥ 0, and whole where values are.
-        high: Larger values become this; may be infinite.
-        whole: Values are rounded to the nearest whole number.
-    """
-
-    law: Law
-    low: float = 0.0
-    high: float = math.inf
-    whole: bool = False
-
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
-        """Draws n values (float64, whole numbers where `whole`)."""
-        values = self.law.draw(rng, n)
-        if self.whole:
-            np.rint(values, out=values)
-        if self.low > -math.inf or self.high < math.inf:
-            np.clip(values, self.low, self.high, out=values)
-        return values
-
-    def is_constant(self) -> bool:
-        """Whether every value is the same."""
-        return isinstance(self.law, Constant) or self.low == self.high
-
-    def mean(self) -> float:
-        """Returns the exact mean, bounds and rounding included; may be infinite.
-
-        E[X] = low + ∫ P(X > x) dx over [low, high] (a sum for whole numbers).
-        """
-        if not self.whole:
-            return self.low + self.law.limited_mean(self.high) - self.law.limited_mean(self.low)
-        last = min(self.high, self.low + _SUMMED)
-        steps = np.arange(self.low + 1, last + 1) - 0.5
-        mean = self.low + float(self.law.survival(steps).sum())
-        if last < self.high:
-            mean += self.law.limited_mean(self.high) - self.law.limited_mean(last)
-        return mean
-
-    def variance(self) -> float:
-        """Returns the exact variance of a whole-number distribution, summed term by term.
-
-        Raises:
-            ValueError: The values are not whole, or the tail is too heavy to sum.
-        """
-        if not self.whole:
-            raise ValueError("variance: known for whole numbers only")
-        second = self.low**2
-        start = self.low + 1
-        while start <= self.high:
-            k = np.arange(start, min(self.high, start + 65_535) + 1)
-            terms = (2 * k - 1) * self.law.survival(k - 0.5)
-            second += float(terms.sum())
-            start = float(k[-1]) + 1
-            if float(terms[-1]) * start <= 1e-12 * second:
-                break
-            if start > _LARGEST:
-                raise ValueError("variance: the tail is too heavy to sum; set a max")
-        return second - self.mean() ** 2
-
-    def quantile(self, p: float) -> float:
-        """Returns the p-quantile, p in [0, 1]."""
-        x = float(self.law.quantile(np.array([p]))[0])
-        if self.whole and math.isfinite(x):
-            x = float(np.rint(x))
-        return min(max(x, self.low), self.high)
+# The standard normal's 99th percentile.
+_Z99 = 2.3263478740408408
 
 
 def tokens(length: Length) -> Distribution:
-    """Returns a length in tokens (or turns): whole numbers of at least 1."""
+    """Returns a length in tokens (or turns): whole numbers of at least 1.
+
+    Raises:
+        InputError: Its values come from a file that cannot be used.
+    """
     return _bounded(length, smallest=1.0, whole=True)
 
 
+def counts(length: Length) -> Distribution:
+    """Returns how many there are of something: whole numbers of at least 0.
+
+    Raises:
+        InputError: Its values come from a file that cannot be used.
+    """
+    return _bounded(length, smallest=0.0, whole=True)
+
+
 def seconds(length: Length) -> Distribution:
-    """Returns a time in seconds: any number of at least 0."""
+    """Returns a time in seconds: any number of at least 0.
+
+    Raises:
+        InputError: Its values come from a file that cannot be used.
+    """
     return _bounded(length, smallest=0.0, whole=False)
+
+
+def joint(section: JointLengths) -> Joint:
+    """Returns input and output tokens that are drawn together.
+
+    Raises:
+        InputError: The pairs come from a file that cannot be used.
+    """
+    if section.samples is not None:
+        inputs, outputs = np.array(section.samples, dtype=np.float64).T
+        return pairs(inputs, outputs, _array(section.weights))
+    if section.path is not None:
+        inputs, outputs = read_columns(
+            section.path, [_given(section.input), _given(section.output)]
+        )
+        return pairs(inputs, outputs)
+    if section.components is not None:
+        classes = [item for item in section.components if item.weight > 0]
+        return Classes(
+            tuple(tokens(item.input_tokens) for item in classes),
+            tuple(tokens(item.output_tokens) for item in classes),
+            shares_of(tuple(item.weight for item in classes)),
+        )
+    first, second = tokens(_given(section.input_tokens)), tokens(_given(section.output_tokens))
+    return copula(first, second, _given(section.correlation))
 
 
 def _bounded(length: Length, smallest: float, whole: bool) -> Distribution:
@@ -115,7 +105,10 @@ def _bounded(length: Length, smallest: float, whole: bool) -> Distribution:
     high = math.inf if length.max is None else length.max
     if whole:
         low, high = math.ceil(low), high if math.isinf(high) else math.floor(high)
-    law = _law(length, low, high, whole)
+    if length.components is not None:
+        law = _mixture(length.components, smallest, whole)
+    else:
+        law = _law(length, low, high, whole)
     return Distribution(law, low, max(low, high), whole)
 
 
@@ -130,8 +123,17 @@ def _law(length: Length, low: float, high: float, whole: bool) -> Law:
         return Constant(float(np.rint(value)) if whole else value)
     if kind == "pareto":
         return Pareto(_given(length.min), _given(length.alpha))
+    if kind == "empirical":
+        return _empirical(length, whole)
+    return _parametric(length)
+
+
+def _parametric(length: Length) -> Law:
+    kind = length.distribution
     if kind == "lognormal":
         return _lognormal(length)
+    if kind == "weibull":
+        return _weibull(length)
     mean = _given(length.mean)
     if kind == "normal":
         stddev = _given(length.stddev)
@@ -142,17 +144,76 @@ def _law(length: Length, low: float, high: float, whole: bool) -> Law:
 
 
 def _lognormal(length: Length) -> Law:
-    if length.mu is not None:
-        mu, sigma = length.mu, _given(length.sigma)
-    else:
+    mu, sigma = length.mu, length.sigma
+    if length.median is not None:
+        mu = math.log(length.median)
+        if length.p99 is not None:
+            sigma = (math.log(length.p99) - mu) / _Z99
+        elif length.mean is not None:
+            sigma = math.sqrt(2 * max(math.log(length.mean) - mu, 0.0))
+    elif mu is None:
         mean = _given(length.mean)
         if mean <= 0:
             return Constant(0.0)
         variance = math.log1p((_given(length.stddev) / mean) ** 2)
         mu, sigma = math.log(mean) - variance / 2, math.sqrt(variance)
-    return Lognormal(mu, sigma) if sigma > 0 else Constant(math.exp(mu))
+    return Lognormal(mu, sigma) if sigma else Constant(math.exp(mu))
 
 
-def _given(value: float | None) -> float:
+def _weibull(length: Length) -> Law:
+    shape, scale = _given(length.shape), length.scale
+    if scale is None:
+        mean = _given(length.mean)
+        if mean <= 0:
+            return Constant(0.0)
+        scale = math.exp(math.log(mean) - math.lgamma(1 + 1 / shape))
+    return Weibull(shape, scale)
+
+
+def _mixture(components: Sequence[Component], smallest: float, whole: bool) -> Law:
+    parts: list[Law] = []
+    weights: list[float] = []
+    for component in components:
+        if component.weight > 0:
+            part = _bounded(component, smallest, whole)
+            parts.append(Bounded(part.law, part.low, part.high))
+            weights.append(component.weight)
+    return parts[0] if len(parts) == 1 else Mixture(tuple(parts), shares_of(tuple(weights)))
+
+
+def _empirical(length: Length, whole: bool) -> Law:
+    if length.quantiles is not None:
+        corners = _settled(length.quantiles) if whole else length.quantiles
+        law: Law = table(corners, is_log=length.interpolate != "linear")
+        first, last = corners[0][1], corners[-1][1]
+        return law if first < last else Constant(first)
+    if length.edges is not None:
+        return histogram(length.edges, _given(length.weights))
+    if length.values is not None:
+        values, weights = np.array(length.values, dtype=np.float64), _array(length.weights)
+    else:
+        (values,), weights = read_columns(_given(length.path), [_given(length.column)]), None
+    if whole:
+        np.rint(values, out=values)
+    law = discrete(values, weights)
+    return law if len(law.values) > 1 else Constant(float(law.values[0]))
+
+
+def _settled(quantiles: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A table of quantiles whose atoms are whole numbers, so that rounding keeps them."""
+    p, values = np.array(quantiles).T
+    same = np.diff(values) == 0
+    is_atom = np.append(same, False) | np.append(False, same)
+    values = np.where(is_atom, np.rint(values), values)
+    least = np.maximum.accumulate(np.where(is_atom, values, -np.inf))
+    most = np.minimum.accumulate(np.where(is_atom, values, np.inf)[::-1])[::-1]
+    return list(zip(p.tolist(), np.clip(values, least, most).tolist(), strict=True))
+
+
+def _array(values: Sequence[float] | None) -> Floats | None:
+    return None if values is None else np.array(values, dtype=np.float64)
+
+
+def _given(value: T | None) -> T:
     assert value is not None, "the scenario's own checks require this parameter"
     return value

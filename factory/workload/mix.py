@@ -62,7 +62,7 @@ class Mix:
         self._limit = sys.maxsize if limit is None else limit
         self.block_size = tuple(block_size)
         self._until_s = until_s
-        self._cut: set[int] = set()
+        self._cut: dict[int, list[int]] = {}
         self.created = 0
 
     @property
@@ -75,12 +75,9 @@ class Mix:
         """Positions of the tenants whose sessions can have more than one request."""
         return frozenset[int]().union(*(source.session_tenants for source in self._sources))
 
-    def was_cut(self, session: int) -> bool:
-        """Whether a session had more to send when the run's demand ended; to be asked once."""
-        if session not in self._cut:
-            return False
-        self._cut.remove(session)
-        return True
+    def cut_tasks(self, session: int) -> Sequence[int]:
+        """Tasks for which a session had more to send when demand ended; to be asked once."""
+        return self._cut.pop(session, ())
 
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""
@@ -93,6 +90,9 @@ class Mix:
             request = next(requests, None)
             if request is None:
                 return
+            if request.arrival_s >= self._until_s:
+                self._leave_out((request,))
+                continue
             index = self.created
             self.created = index + 1
             request.index = request.root = index
@@ -105,15 +105,21 @@ class Mix:
         if not later:
             return NOTHING
         if later[-1].arrival_s >= self._until_s:
-            self._cut.add(request.session)
+            self._leave_out([made for made in later if made.arrival_s >= self._until_s])
             later = [made for made in later if made.arrival_s < self._until_s]
         index = self.created
         room = self._limit - index
         if len(later) > room:
-            self._cut.add(request.session)
+            self._leave_out(later[room:])
             later = later[:room]
         for made in later:
             made.index = made.root = index
             index += 1
         self.created = index
         return later
+
+    def _leave_out(self, later: Sequence[Request]) -> None:
+        """Notes what sessions that have begun would have sent."""
+        for made in later:
+            if made.turn:
+                self._cut.setdefault(made.session, []).append(made.task)

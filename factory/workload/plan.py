@@ -155,6 +155,8 @@ class PlanScript:
             if live.waits[row]:
                 continue  # waits for an answer of the run
             send_s = ready[row] + plan.delays_s[row]
+            if plan.times_s is not None:
+                send_s = max(send_s, start_s + plan.times_s[row])
             done_s = send_s + answers.span_s(plan.outputs[row])
             if done_s > 0.0:
                 sent.append((row, max(0.0, send_s)))
@@ -184,7 +186,10 @@ class PlanScript:
             for later in plan.followers[row]:
                 waits[later] -= 1
                 if not waits[later]:
-                    made.append(self._request(live, session, later, time_s + plan.delays_s[later]))
+                    send_s = time_s + plan.delays_s[later]
+                    if plan.times_s is not None:
+                        send_s = max(send_s, live.start_s + plan.times_s[later])
+                    made.append(self._request(live, session, later, send_s))
             live.inside += len(made)
             if len(made) > 1:
                 made.sort(key=_arrival)

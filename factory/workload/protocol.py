@@ -26,8 +26,8 @@ class Workload(Protocol):
         """Positions of the tenants whose sessions can have more than one request."""
         ...
 
-    def was_cut(self, session: int) -> bool:
-        """Whether a session had more to send when the run's demand ended; to be asked once."""
+    def cut_tasks(self, session: int) -> Sequence[int]:
+        """Tasks for which a session had more to send when demand ended; to be asked once."""
         ...
 
     def start(self) -> Iterator[Request]:

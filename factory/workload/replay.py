@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
-from factory.records.codes import COMPLETED
 from factory.workload.blocks import SOURCE_SPAN, Runs, refined, trimmed
 from factory.workload.loops import NOTHING
 from factory.workload.request import Request
-from factory.workload.traces.agentic import AgentSession
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.finished_runs import RecordedDemand
 from factory.workload.traces.rows import Rows
@@ -101,131 +99,6 @@ class TraceReplay:
             moved(trimmed(refined(runs, self._factor), -(-prompt // size)), self._base)
             for runs, prompt in zip(rows.blocks, rows.inputs, strict=True)
         ]
-
-
-class _Live:
-    """A session of which requests are in flight or to come."""
-
-    __slots__ = ("base", "followers", "open", "rows")
-
-    def __init__(self, rows: AgentSession, base: int, followers: dict[int, list[int]]) -> None:
-        self.rows = rows
-        self.base = base
-        self.followers = followers
-        self.open = 0
-
-
-class AgenticReplay:
-    """Recorded agent sessions; a turn is sent when the answer it waited for has come.
-
-    One session starts every `interval_s`. Think times are replayed as recorded. What waits for a
-    request that is not completed never comes. `turn` is the position of the row in its session.
-    """
-
-    __slots__ = ("_bad", "_base", "_deployment", "_factor", "_interval_s", "_live", "_sessions",
-                 "_source", "_sources", "_tenant", "_until_s")  # fmt: skip
-
-    def __init__(
-        self,
-        sessions: Iterable[AgentSession],
-        bad: BadRows,
-        tenant: int,
-        deployment: int,
-        source: int,
-        sources: int,
-        factor: int,
-        interval_s: float,
-        until_s: float,
-    ) -> None:
-        """Makes a source of recorded sessions; arguments as for `TraceReplay`.
-
-        Args:
-            sessions: The trace.
-            bad: Where malformed rows are counted.
-            tenant: Position of the tenant.
-            deployment: Position of the deployment.
-            source: Position of this source.
-            sources: How many there are.
-            factor: How many blocks of the deployment make a block of the trace.
-            interval_s: Seconds between the starts of two sessions.
-            until_s: Sessions from then on are left out.
-        """
-        self._sessions = sessions
-        self._bad = bad
-        self._tenant = tenant
-        self._deployment = deployment
-        self._source = source
-        self._sources = sources
-        self._base = source * SOURCE_SPAN
-        self._factor = factor
-        self._interval_s = interval_s
-        self._until_s = until_s
-        self._live: dict[int, _Live] = {}
-
-    @property
-    def session_tenants(self) -> frozenset[int]:
-        """The tenant."""
-        return frozenset((self._tenant,))
-
-    @property
-    def skipped_rows(self) -> int:
-        """Malformed rows left out so far."""
-        return self._bad.count
-
-    def start(self) -> Iterator[Request]:
-        """Yields what each session begins with."""
-        base = self._base
-        for number, rows in enumerate(self._sessions):
-            time_s = number * self._interval_s
-            if time_s >= self._until_s:
-                return
-            followers: dict[int, list[int]] = {}
-            for row, before in enumerate(rows.after):
-                followers.setdefault(before, []).append(row)
-            live = _Live(rows, base, followers)
-            base += rows.span * self._factor
-            session = self._source + number * self._sources
-            self._live[session] = live
-            first = followers.pop(-1)
-            live.open = len(first)
-            for row in first:
-                yield self._request(live, session, row, -1, time_s)
-
-    def on_done(self, request: Request, time_s: float, outcome: int) -> Sequence[Request]:
-        """Returns the requests that waited for this one."""
-        session, row = request.session, request.turn
-        live = self._live.get(session)
-        if live is None:
-            return NOTHING
-        rows = live.followers.pop(row, None) if outcome == COMPLETED else None
-        if rows is None:
-            live.open -= 1
-            if not live.open:
-                del self._live[session]
-            return NOTHING
-        live.open += len(rows) - 1
-        delays = live.rows.delays_s
-        made = [self._request(live, session, r, request.index, time_s + delays[r]) for r in rows]
-        if len(made) > 1:
-            made.sort(key=_arrival)
-        return made
-
-    def _request(self, live: _Live, session: int, row: int, parent: int, time_s: float) -> Request:
-        rows = live.rows
-        return Request(
-            -1,
-            self._tenant,
-            self._deployment,
-            session,
-            row,
-            parent,
-            -1,
-            0,
-            time_s,
-            rows.inputs[row],
-            rows.outputs[row],
-            moved(refined(rows.blocks[row], self._factor), live.base),
-        )
 
 
 class RunReplay:
@@ -334,7 +207,3 @@ def moved(runs: Runs, base: int) -> Runs:
     if len(runs) == 2:
         return (runs[0] + base, runs[1])
     return tuple([x if i % 2 else x + base for i, x in enumerate(runs)])
-
-
-def _arrival(request: Request) -> float:
-    return request.arrival_s

@@ -127,9 +127,9 @@ class Retries:
         """Positions of the tenants whose sessions can have more than one request."""
         return self._inner.session_tenants
 
-    def was_cut(self, session: int) -> bool:
-        """Whether a session had more to send when the run's demand ended; to be asked once."""
-        return self._inner.was_cut(session)
+    def cut_tasks(self, session: int) -> Sequence[int]:
+        """Tasks for which a session had more to send when demand ended; to be asked once."""
+        return self._inner.cut_tasks(session)
 
     def start(self) -> Iterator[Request]:
         """Yields the requests that wait for no answer, lazily, by (arrival_s, index)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, count, repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +13,15 @@ from factory.records.codes import COMPLETED
 from factory.statistics import stream
 from factory.workload.arrivals import CHUNK
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
-from factory.workload.lengths import Distribution
+from factory.workload.distributions import Distribution
+from factory.workload.documents import Corpus, Documents
 from factory.workload.loops import Script
 from factory.workload.request import Request
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from factory.workload.joints import Joint
 
 # Fewest sessions drawn at a time, however many turns they have.
 _FEWEST_SESSIONS = 16
@@ -41,6 +48,8 @@ class TenantDemand:
         max_tokens: Output tokens that its clients allow; 0 for those of each answer.
         seed: Root of the run's streams.
         replication: Repetition under the same seed.
+        documents: Documents that prompts of different sessions have in common, if any.
+        joint: Input and output tokens drawn together, in place of both; None: independently.
     """
 
     name: str
@@ -59,10 +68,28 @@ class TenantDemand:
     seed: int
     replication: int
     max_tokens: int = 0
+    documents: Documents | None = None
+    joint: Joint | None = None
 
     def stream(self, what: str, chunk: int) -> np.random.Generator:
         """The random stream of one aspect, so that changing one leaves the others alone."""
         return stream(self.seed, self.replication, f"workload/{self.name}/{what}", chunk)
+
+    def lengths(self, chunk: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draws the new prompt tokens and the answer tokens of n turns."""
+        if self.joint is not None:
+            inputs, outputs = self.joint.sample(self.stream("lengths", chunk), n)
+        else:
+            inputs = self.input_tokens.sample(self.stream("input_tokens", chunk), n)
+            outputs = self.output_tokens.sample(self.stream("output_tokens", chunk), n)
+        return inputs.astype(np.int64), outputs.astype(np.int64)
+
+    def prefix_picks(self, chunk: int, n: int) -> list[int]:
+        """Which of the shared prefixes each of n sessions has."""
+        if self.prefix_count == 1 or not self.prefix_tokens:
+            return [0] * n
+        picks: list[int] = self.stream("prefix", chunk).integers(self.prefix_count, size=n).tolist()
+        return picks
 
     def prefix_runs(self, chunk: int, n: int) -> Iterator[Runs]:
         """The shared run of each of n sessions: whole blocks of its prefix, or nothing."""
@@ -72,14 +99,26 @@ class TenantDemand:
             return repeat((), n)
         if self.prefix_count == 1:
             return repeat((base, blocks), n)
-        picks = self.stream("prefix", chunk).integers(self.prefix_count, size=n)
-        return zip((base + RUN_SPAN * picks).tolist(), repeat(blocks), strict=False)
+        return ((base + RUN_SPAN * pick, blocks) for pick in self.prefix_picks(chunk, n))
+
+    def corpus(self) -> Corpus | None:
+        """The documents, with nothing drawn yet."""
+        if self.documents is None:
+            return None
+        return Corpus(
+            self.documents,
+            self.name,
+            self.source,
+            self.block_size,
+            self.prefix_tokens,
+            self.prefix_count,
+        )
 
 
 class SingleTurns:
     """Sessions of one request."""
 
-    __slots__ = ("_demand", "_deployment", "_next", "_session", "_step", "_tenant")
+    __slots__ = ("_corpus", "_demand", "_deployment", "_next", "_session", "_step", "_tenant")
 
     def __init__(self, demand: TenantDemand) -> None:
         self._demand = demand
@@ -87,6 +126,7 @@ class SingleTurns:
         self._deployment = demand.deployment
         self._session = demand.source
         self._step = demand.sources
+        self._corpus = demand.corpus()
         rows = chain.from_iterable(map(self._rows, count()))
         self._next: Callable[[], tuple[int, int, Runs]] = rows.__next__
 
@@ -130,14 +170,17 @@ class SingleTurns:
 
     def _rows(self, chunk: int) -> Iterator[tuple[int, int, Runs]]:
         demand = self._demand
-        inputs = demand.input_tokens.sample(demand.stream("input_tokens", chunk), CHUNK)
-        outputs = demand.output_tokens.sample(demand.stream("output_tokens", chunk), CHUNK)
-        return zip(
-            (inputs.astype(np.int64) + demand.prefix_tokens).tolist(),
-            outputs.astype(np.int64).tolist(),
-            demand.prefix_runs(chunk, CHUNK),
-            strict=True,
-        )
+        inputs, outputs = demand.lengths(chunk, CHUNK)
+        runs: Iterable[Runs]
+        if self._corpus is None:
+            runs = demand.prefix_runs(chunk, CHUNK)
+            inputs += demand.prefix_tokens
+        else:
+            drawn = self._corpus.draw(demand.stream("documents", chunk), CHUNK)
+            placed = map(self._corpus.place, demand.prefix_picks(chunk, CHUNK), drawn)
+            runs, tokens = zip(*placed, strict=True)
+            inputs += np.array(tokens)
+        return zip(inputs.tolist(), outputs.tolist(), runs, strict=True)
 
 
 @dataclass(slots=True)
@@ -258,10 +301,8 @@ class Sessions:
         turns = demand.turns.sample(demand.stream("turns", chunk), self._size).astype(np.int64)
         first = [0, *accumulate(turns.tolist())]
         n = first[-1]
-        inputs = demand.input_tokens.sample(demand.stream("input_tokens", chunk), n)
-        outputs = demand.output_tokens.sample(demand.stream("output_tokens", chunk), n)
+        added, answers = demand.lengths(chunk, n)
         thinks = demand.think_time_s.sample(demand.stream("think_time_s", chunk), n)
-        added, answers = inputs.astype(np.int64), outputs.astype(np.int64)
         prompts = added
         if demand.growth:
             history = np.cumsum(added + answers) - answers
@@ -278,7 +319,10 @@ class Sessions:
 
 
 def script(demand: TenantDemand) -> Script:
-    """Returns the lightest script that serves a tenant's demand."""
+    """Returns the lightest script that serves a tenant's demand.
+
+    Documents over several turns are for the plans of `agents`.
+    """
     if demand.turns.is_constant() and demand.turns.quantile(0.5) == 1:
         return SingleTurns(demand)
     return Sessions(demand)

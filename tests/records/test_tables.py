@@ -294,6 +294,28 @@ def test_ids_beyond_nine_digits_keep_them_all(tmp_path: Path) -> None:
     assert read["session_id"] == "s000000000"
 
 
+@pytest.mark.parametrize(
+    ("session", "task", "spelled"),
+    [
+        (17, 3, "s000000017.003"),
+        (0, 999, "s000000000.999"),
+        (17, 1000, "s000000017.1000"),
+        (12_345_678_901, 0, "s12345678901.000"),
+    ],
+)
+def test_a_task_is_named_by_its_session_and_its_number(
+    tmp_path: Path, session: int, task: int, spelled: str
+) -> None:
+    tables = RunTables(tmp_path, by_hand.constants(), by_hand.CODES)
+    row = list(by_hand.REQUESTS[0])
+    names = [field.name for field in SCHEMA.table("fact_requests").raw]
+    row[names.index("session")], row[names.index("task")] = session, task
+    tables.appender("fact_requests")(tuple(row))
+    tables.finish(35.0)
+    (read,) = pq.read_table(tmp_path / "fact_requests.parquet").to_pylist()
+    assert (read["task_id"], read["task"], read["agent"]) == (spelled, task, 0)
+
+
 def test_the_ledger_columns_follow_the_codes(run: Path) -> None:
     table = SCHEMA.table("fact_intervals")
     names = [column.name for column in table.columns]

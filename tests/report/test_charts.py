@@ -58,7 +58,7 @@ def test_a_chart_of_nothing_is_not_drawn() -> None:
 
 @given(st.floats(min_value=1e-6, max_value=1e12))
 def test_an_axis_ends_just_above_the_highest_value(value: float) -> None:
-    top = charts._round_up(value)
+    top = charts.round_up(value)
     assert value < top <= 2.1 * value
 
 

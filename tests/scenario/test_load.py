@@ -198,7 +198,10 @@ def test_a_shipped_scenario_loads_from_any_folder(tmp_path, monkeypatch):
     [
         ("quikstart", "did you mean quickstart?"),
         ("configs/hgx_h200.yml", "did you mean hgx-h200?"),
-        ("nothing-like-it.yaml", "no such scenario or file (allowed: a path, or gb300-nvl72"),
+        (
+            "nothing-like-it.yaml",
+            "no such scenario or file (allowed: a path, or agents-2026, gb300-nvl72",
+        ),
         (".", "is a folder"),
     ],
 )

@@ -65,7 +65,7 @@ def outcome(data, overrides=()):
 def test_any_wrong_values_end_in_messages(changes):
     data = copy.deepcopy(WHOLE)
     for path, value in changes:
-        put(data, path, value)
+        put(data, path, copy.deepcopy(value))
     scenario, problems = outcome(data)
     assert all(str(problem) for problem in problems)
     if scenario is not None:

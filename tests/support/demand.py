@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from factory.records.codes import COMPLETED
-from factory.scenario import Scenario
+from factory.scenario import Scenario, catalog
 from factory.workload import Request, Workload, build
 
 POOL = {"name": "p", "role": "aggregated", "racks": "r", "replicas": 1}
@@ -38,8 +38,8 @@ def tenant(name: str = "chat", **fields: Any) -> dict[str, Any]:
 
 
 def workload(made: Scenario, block_sizes: Sequence[int] = (64,)) -> Workload:
-    """The workload of a scenario; it looks nothing up in the catalogue."""
-    return build(made, None, block_sizes)  # type: ignore[arg-type]
+    """The workload of a scenario."""
+    return build(made, catalog(), block_sizes)
 
 
 def play(

@@ -244,6 +244,37 @@ def admissions(draw: st.DrawFn, classes: list[Data]) -> Data:
 
 
 @st.composite
+def sessions(draw: st.DrawFn) -> Data:
+    """Turns, and what agents do within them."""
+    made: Data = {
+        "turns": draw(lengths(4)),
+        "think_time_s": draw(
+            st.sampled_from([0, 0.01, 0.2, {"distribution": "exponential", "mean": 0.1}])
+        ),
+        "growth": draw(st.booleans()),
+    }
+    if draw(st.sampled_from([False, False, False, True])):
+        return {**made, "growth": False, "fan_out": draw(lengths(6))}
+    if draw(st.sampled_from([False, False, True])):
+        calls = {"distribution": "uniform", "min": 0, "max": 3}
+        made["tools"] = {"calls": calls, "latency_s": 0.02, "result_tokens": draw(lengths(20))}
+    if draw(st.sampled_from([False, False, True])):
+        made["subagents"] = {
+            "probability": 0.7,
+            "count": draw(lengths(3)),
+            "input_tokens": draw(lengths(20)),
+            "shared_prefix_tokens": draw(st.sampled_from([0, 30])),
+            "answer_tokens": draw(lengths(10)),
+        }
+    if draw(st.sampled_from([False, False, True])):
+        made["edits"] = {
+            "probability": 0.3,
+            "kept_ratio": {"distribution": "uniform", "min": 0, "max": 1},
+        }
+    return made
+
+
+@st.composite
 def tenants(draw: st.DrawFn, name: str, names: list[str]) -> Data:
     """A traffic class, open loop or closed, with sessions and shared prefixes or without."""
     load: Data
@@ -284,12 +315,19 @@ def tenants(draw: st.DrawFn, name: str, names: list[str]) -> Data:
             "count": draw(st.integers(1, 2)),
         }
     if draw(st.booleans()):
-        made["session"] = {
-            "turns": draw(lengths(4)),
-            "think_time_s": draw(
-                st.sampled_from([0, 0.01, 0.2, {"distribution": "exponential", "mean": 0.1}])
-            ),
-            "growth": draw(st.booleans()),
+        made["session"] = draw(sessions())
+    if draw(st.sampled_from([False, False, False, True])):
+        made["documents"] = {
+            "tokens": draw(lengths(40)),
+            "count": draw(st.integers(1, 4)),
+            "number": 1,
+            "per": draw(st.sampled_from(["session", "turn"])),
+        }
+    if draw(st.sampled_from([False, False, False, True])):
+        load["warm_start"] = {
+            "span_s": draw(st.sampled_from([0.1, 1.0])),
+            "ttft_s": 0.01,
+            "itl_ms": 1,
         }
     return made
 

@@ -51,6 +51,7 @@ def request(
     root: int | None = None,
     first_s: float | None = None,
     tiers: tuple[int, int, int] = (0, 0, 0),
+    task: int = 0,
 ) -> Row:
     """A row of fact_requests; `tokens` is input, computed, recomputed, cached, output.
 
@@ -72,6 +73,7 @@ def request(
         *(4096 if served else 0, 0.25 if served else NAN),
         *gpu_s,
         *(10.0 * served, 20.0 * served),
+        *(task, 0),
     )
 
 
@@ -80,8 +82,32 @@ REQUESTS = [
     request(3, 1, (15, NAN, NAN, NAN, 15), (50, 0, 0, 0, 0), (0, 0, 0), outcome=REJECTED),
     request(1, 0, (12, 12, 13, 13.5, 17.5), (200, 150, 0, 50, 41), (1.5, 0.5, 16)),
     request(2, 0, (14, 16, 17, 17.5, 21.5), (300, 300, 0, 0, 81), (2, 0, 16)),
-    request(4, 1, (22, 22, 24, 24.5, 24.5), (1000, 400, 0, 600, 1), (3, 1, 0), tiers=(128, 64, 8)),
+    request(
+        *(4, 1, (22, 22, 24, 24.5, 24.5), (1000, 400, 0, 600, 1), (3, 1, 0)),
+        tiers=(128, 64, 8),
+        task=1,
+    ),
     request(5, 0, (26, 26, 27, 27.5, 33), (100, 100, 20, 0, 56), (2, 0, 22)),
+]
+
+# The agent's two requests are a task each, of one session: whose it is, its outcome, that it is
+# whole, its number (of the session: how many); instants and spans; requests, good ones, attempts,
+# those of sub-agents, agents; tokens, GPU-seconds, joules.
+TASKS = [
+    (
+        *(1, 0, 1, REJECTED, 1, 0, 15.0, 15.0, 0.0, NAN),
+        *(1, 0, 1, 0, 1, 50, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    ),
+    (
+        *(1, 0, 1, COMPLETED, 1, 1, 22.0, 24.5, 2.5, 24.5),
+        *(1, 1, 1, 0, 1, 1000, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 30.0),
+    ),
+]
+SESSIONS = [
+    (
+        *(1, 0, 1, REJECTED, 1, 2, 15.0, 24.5, 7.0),
+        *(2, 1, 2, 0, 1, 1050, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 30.0, 1001),
+    )
 ]
 
 # (pool, window) → tokens (computed, recomputed, cached, output, good), ledger, reference GPU s.
@@ -206,8 +232,15 @@ DIMS: dict[str, list[dict[str, Any]]] = {
             "slo_ttft_s": 2.0,
             "slo_itl_s": 0.15,
             "target_ratio": 0.99,
+            "has_sessions": False,
         },
-        {"tenant": "agent", "deployment": "main", "priority": 0, "target_ratio": 0.9},
+        {
+            "tenant": "agent",
+            "deployment": "main",
+            "priority": 0,
+            "target_ratio": 0.9,
+            "has_sessions": True,
+        },
     ],
     "dim_prices": [
         {
@@ -234,6 +267,8 @@ DIMS: dict[str, list[dict[str, Any]]] = {
 
 STREAMS: dict[str, list[Row]] = {
     "fact_requests": REQUESTS,
+    "fact_sessions": SESSIONS,
+    "fact_tasks": TASKS,
     "fact_intervals": INTERVALS,
     "fact_tenant_intervals": TENANT_INTERVALS,
     "fact_power": POWER,

@@ -40,7 +40,7 @@ def request_row(index: int, tenant: int, arrival_s: float, outcome: int) -> tupl
     tiers = (10, 5, 0) if done else (0, 0, 0)
     tokens = (prompt, 60 if done else 0, 0, 40 if done else 0, *tiers, 11, out, out - done, 0, 0)
     instants = (arrival_s, arrival_s, *times)
-    return (*identity, *places, outcome, *instants, *tokens, NAN, 0.5, 0.1, 0.4, 1.0, 2.0)
+    return (*identity, *places, outcome, *instants, *tokens, NAN, 0.5, 0.1, 0.4, 1.0, 2.0, 0, 0)
 
 
 def make_run(
@@ -124,7 +124,7 @@ def make_run(
             "dim_tenants",
             [
                 {"tenant": tenant, "deployment": "main", "priority": 0, "slo_ttft_s": limit,
-                 "target_ratio": 0.5}
+                 "target_ratio": 0.5, "has_sessions": False}
                 for tenant, limit in (("chat", 1.0), (HOSTILE, 0.2))
             ],
         )  # fmt: skip

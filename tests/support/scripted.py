@@ -61,6 +61,7 @@ class Scripted:
 
     block_size = (1,)
     skipped_rows = 0
+    session_tenants: frozenset[int] = frozenset()
 
     def __init__(self, asks: Sequence[Request]) -> None:
         self._later: dict[int, list[Request]] = {}
@@ -69,6 +70,11 @@ class Scripted:
             if request.parent >= 0:
                 self._later.setdefault(request.parent, []).append(request)
         self._first = [request for request in asks if request.parent < 0]
+
+    def cut_tasks(self, session: int) -> Sequence[int]:
+        """None: a script ends when all of it has been sent."""
+        del session
+        return ()
 
     def start(self) -> Iterator[Request]:
         """Those that wait for nothing."""

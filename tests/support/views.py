@@ -14,6 +14,7 @@ from factory.report.model import (
     Pool,
     Quantiles,
     RunView,
+    Tasks,
     Tenant,
     Timeline,
 )
@@ -142,6 +143,9 @@ odd_tenants = st.builds(
     latencies,
 )
 counts = st.integers(0, 10**9)
+odd_tasks = st.builds(
+    Tasks, names, counts, counts, counts, latencies, maybe, maybe, maybe, maybe, maybe
+)
 odd_attempts = st.builds(
     Attempts,
     total=counts,
@@ -165,6 +169,7 @@ odd_views = st.builds(
     offers=st.lists(odd_offers, max_size=3).map(tuple),
     pools=st.lists(st.builds(pool, names), max_size=3).map(tuple),
     tenants=st.lists(odd_tenants, max_size=3).map(tuple),
+    tasks=st.lists(odd_tasks, max_size=2).map(tuple),
     timeline=st.none() | st.integers(1, 300).map(timeline),
     measured_s=maybe,
     mean_queue_ms=maybe,

@@ -27,7 +27,7 @@ def broken(run: Path) -> set[str]:
 
 def test_every_law_holds(run: Path) -> None:
     laws = check_run(run)
-    assert len(laws) == 17
+    assert len(laws) == 19
     assert [law.name for law in laws if not law.holds] == []
     assert all(law.measured <= law.limit for law in laws)
     assert [law.name for law in check_tables(run / "tables")] == [law.name for law in laws[1:]]
@@ -84,6 +84,15 @@ def rows_counted(number: int) -> Callable[[dict, dict], None]:
         (put("fact_requests", 2, "gpu_s_output", 15.9), "allocation_equals_working_gpu_s"),
         (put("fact_requests", 2, "gpu_s_output", 16.1), "allocation_equals_working_gpu_s"),
         (put("fact_requests", 2, "energy_input_j", 1e6), "request_energy_within_gpu_energy"),
+        (put("fact_tasks", 1, 10, 2), "tasks_add_up_to_requests"),
+        (put("fact_tasks", 1, 11, 0), "tasks_add_up_to_requests"),
+        (put("fact_tasks", 1, 17, 601), "tasks_add_up_to_requests"),
+        (put("fact_tasks", 1, 19, 3.001), "tasks_add_up_to_requests"),
+        (put("fact_tasks", 1, 23, 31.0), "tasks_add_up_to_requests"),
+        (put("fact_sessions", 0, 5, 3), "tasks_add_up_to_requests"),
+        (put("fact_sessions", 0, 14, 1051), "tasks_add_up_to_requests"),
+        (put("fact_tasks", 1, 8, 2.6), "tasks_within_sessions"),
+        (put("fact_sessions", 0, 8, 9.6), "tasks_within_sessions"),
         (put("fact_intervals", 5, 2, 41.0), "ledger_adds_up"),
         (put("fact_intervals", 5, 2, 41.0), "provisioned_within_gpus"),
         (put("fact_intervals", 5, 9, -1.0), "ledger_never_negative"),

@@ -40,7 +40,8 @@ GOOD = [
 
 
 def written(path: Path, rows: list[Any]) -> str:
-    columns = {name: [r[name] for r in rows] for name in row("", "", 0, 0, [])}
+    names = rows[0] if rows else row("", "", 0, 0, [])
+    columns = {name: [r[name] for r in rows] for name in names}
     types = {name: pa.float64() for name in FLOATS}
     types["hash_runs"] = pa.list_(pa.int32())
     table = pa.table({k: pa.array(v, types.get(k)) for k, v in columns.items()})
@@ -72,6 +73,18 @@ def test_turns_wait_for_the_answer_before_them(tmp_path: Path) -> None:
     assert parents[0, 4] == at[0, 3].index
     assert at[1, 0].output_tokens == 1
     assert sorted(r.index for r in requests) == list(range(6))
+
+
+def test_tasks_end_where_the_agent_ends_its_turn(tmp_path: Path) -> None:
+    stops = ["tool_use", "end_turn", "tool_use", "end_turn", "tool_use", "tool_use"]
+    rows = [{**r, "stop": stop} for r, stop in zip(GOOD, stops, strict=True)]
+    at = {(r.session, r.turn): (r.task, r.agent) for r in read(written(tmp_path, rows))}
+    # The sub-agent's own end of turn ends nothing.
+    assert [at[0, turn] for turn in range(5)] == [(0, 0), (0, 1), (0, 1), (0, 0), (1, 0)]
+    assert at[1, 0] == (0, 0)
+    plain = read(written(tmp_path, GOOD))
+    assert {r.task for r in plain} == {0}
+    assert {r.agent for r in plain} == {0, 1}
 
 
 def test_sessions_share_no_block(tmp_path: Path) -> None:

@@ -71,6 +71,26 @@ def test_other_columns(tmp_path: Path) -> None:
         read(written(tmp_path, ["Timestamp,Model", *GOOD]))
 
 
+def test_columns_of_another_format_are_named(tmp_path: Path) -> None:
+    burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+    with pytest.raises(
+        InputError, match=r"ContextTokens, GeneratedTokens missing; it looks like b"
+    ):
+        read(written(tmp_path, [burst, "5,ChatGPT,472,18,490,API log"]))
+
+
+def test_columns_stand_in_any_order(tmp_path: Path) -> None:
+    rows = ["GeneratedTokens,Model,timestamp,ContextTokens", "7,x,2023-11-16 18:15:46,30"]
+    assert [(r.input_tokens, r.output_tokens) for r in read(written(tmp_path, rows))] == [(30, 7)]
+
+
+def test_times_that_only_numpy_would_take(tmp_path: Path) -> None:
+    for stamp in ("2023", "NaT", "now", "2023-11-16T18"):
+        path = written(tmp_path, [HEADER, *GOOD, f"{stamp},1,2"], "\n")
+        with pytest.raises(InputError, match=":5: TIMESTAMP: must"):
+            read(path)
+
+
 def test_an_empty_trace(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the trace is empty"):
         read(written(tmp_path, [HEADER]))

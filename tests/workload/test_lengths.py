@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from factory.scenario import Length
 from factory.statistics import bonferroni, mean_interval, stream
 from factory.workload.lengths import Distribution, seconds, tokens
 
+# Output tokens of a coding agent (kv-cache-tester, 49,334 requests).
+OUTPUTS = [[0, 1], [0.1, 105], [0.5, 216], [0.9, 898], [0.99, 3686], [1, 18195]]
 SHAPES: dict[str, dict[str, Any]] = {
     "constant": {"distribution": "constant", "value": 1024},
     "long constant": {"distribution": "constant", "value": 100_000},
@@ -29,7 +32,46 @@ SHAPES: dict[str, dict[str, Any]] = {
     "bounded geometric": {"distribution": "geometric", "mean": 100, "min": 5, "max": 120},
     "pareto": {"distribution": "pareto", "alpha": 3.5, "min": 50},
     "bounded pareto": {"distribution": "pareto", "alpha": 1.2, "min": 10, "max": 1000},
+    "lognormal by median and p99": {"distribution": "lognormal", "median": 216, "p99": 1751},
+    "lognormal by mean and median": {"distribution": "lognormal", "mean": 300, "median": 216},
+    "weibull": {"distribution": "weibull", "shape": 0.7, "scale": 200},
+    "steep weibull": {"distribution": "weibull", "shape": 3, "mean": 900, "max": 1200},
+    "quantiles": {"distribution": "empirical", "quantiles": OUTPUTS},
+    "even quantiles": {
+        "distribution": "empirical", "quantiles": OUTPUTS, "interpolate": "linear", "max": 900,
+    },
+    "quantiles with atoms": {
+        "distribution": "empirical",
+        "quantiles": [[0, 0], [0.1, 0], [0.2, 3.4], [0.5, 3.4], [0.7, 80], [1, 900]],
+    },
+    "histogram": {
+        "distribution": "empirical", "edges": [0, 10, 50, 100, 400], "weights": [5, 0, 3, 2],
+    },
+    "values": {"distribution": "empirical", "values": [10, 10, 20, 400, 5, 5, 5, 20.4]},
+    "weighted values": {
+        "distribution": "empirical", "values": [10, 20, 3], "weights": [0.5, 0.3, 0.2],
+    },
+    "mixture": {
+        "distribution": "mixture",
+        "components": [
+            {"weight": 0.55, "distribution": "lognormal", "median": 190, "p99": 400},
+            {"weight": 0.25, "distribution": "normal", "mean": 600, "stddev": 90, "max": 700},
+            {"weight": 0.2, "distribution": "constant", "value": 900},
+        ],
+    },
+    "nested mixture": {
+        "distribution": "mixture",
+        "max": 500,
+        "components": [
+            {"weight": 3, "distribution": "pareto", "alpha": 0.8, "min": 4},
+            {"weight": 1, "distribution": "mixture", "components": [
+                {"weight": 1, "distribution": "uniform", "min": 40, "max": 60},
+                {"weight": 1, "distribution": "geometric", "mean": 20},
+            ]},
+        ],
+    },
 }  # fmt: skip
+SEEDS = (1, 2, 3, 4)
 SAMPLES = 100_000
 # A false alarm once in a thousand runs, over two kinds of every shape.
 LEVEL = bonferroni(0.999, 2 * len(SHAPES))
@@ -39,12 +81,17 @@ def length(**fields: Any) -> Length:
     return Length.model_validate(fields)
 
 
+def drawn(made: Distribution, name: str) -> NDArray[np.float64]:
+    """Values of several seeds, pooled."""
+    streams = [stream(seed, 0, f"test/{name}") for seed in SEEDS]
+    return np.concatenate([made.sample(rng, SAMPLES // len(SEEDS)) for rng in streams])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", [tokens, seconds], ids=["tokens", "seconds"])
 def test_sample_means_agree_with_the_analytic_mean(shape: str, kind: Any) -> None:
     made: Distribution = kind(length(**SHAPES[shape]))
-    values = made.sample(stream(1, 0, f"test/{shape}"), SAMPLES)
-    interval = mean_interval(values, LEVEL)
+    interval = mean_interval(drawn(made, f"mean of {shape}"), LEVEL)
     assert abs(interval.mean - made.mean()) <= interval.half_width + 1e-9 * made.mean()
     assert interval.relative < 0.05
 
@@ -52,7 +99,7 @@ def test_sample_means_agree_with_the_analytic_mean(shape: str, kind: Any) -> Non
 @pytest.mark.parametrize("shape", SHAPES)
 def test_quantiles_agree(shape: str) -> None:
     made = seconds(length(**SHAPES[shape]))
-    values = made.sample(stream(2, 0, f"test/{shape}"), SAMPLES)
+    values = drawn(made, f"quantiles of {shape}")
     for p in (0.1, 0.5, 0.9, 0.99):
         # Share below the analytic quantile: binomial; discrete laws put mass on it.
         x = made.quantile(p)
@@ -62,18 +109,60 @@ def test_quantiles_agree(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s != "pareto"])
-def test_variances_agree(shape: str) -> None:
-    made = tokens(length(**SHAPES[shape]))
-    values = made.sample(stream(3, 0, f"test/{shape}"), SAMPLES)
+@pytest.mark.parametrize("kind", [tokens, seconds], ids=["tokens", "seconds"])
+def test_variances_agree(shape: str, kind: Any) -> None:
+    made = kind(length(**SHAPES[shape]))
+    values = drawn(made, f"variance of {shape}")
     squares = mean_interval((values - made.mean()) ** 2, LEVEL)
     assert abs(squares.mean - made.variance()) <= squares.half_width + 1e-9 * made.mean() ** 2
 
 
-def test_a_tail_that_cannot_be_summed_says_so() -> None:
-    with pytest.raises(ValueError, match="set a max"):
-        tokens(length(distribution="pareto", alpha=1.5, min=10)).variance()
-    with pytest.raises(ValueError, match="whole numbers only"):
-        seconds(length(distribution="exponential", mean=1)).variance()
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", [tokens, seconds], ids=["tokens", "seconds"])
+def test_log_moments_agree_with_the_quantile_function(shape: str, kind: Any) -> None:
+    made = kind(length(**SHAPES[shape]))
+    logs = np.log1p(drawn(made, f"logs of {shape}"))
+    # E[f(X)] = ∫ f(Q(p)) dp, by the midpoint rule.
+    p = (np.arange(20_000) + 0.5) / 20_000
+    exact = np.log1p(made.quantiles(p))
+    for power in (1, 2):
+        interval = mean_interval(logs**power, bonferroni(LEVEL, 2))
+        expected = float((exact**power).mean())
+        assert abs(interval.mean - expected) <= interval.half_width + 1e-4 * expected
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_moments_are_those_of_the_probabilities(shape: str) -> None:
+    made = tokens(length(**SHAPES[shape]))
+    least = np.arange(200_001)
+    above = np.array([made.survival(float(k)) for k in range(-1, 20)])
+    assert np.all(np.diff(above) <= 0)
+    # P(X > k) of the law before bounds, where bounds do not decide.
+    left = np.where(least >= made.high, 0.0, made.law.survival(least + 0.5))
+    left = np.where(least < made.low, 1.0, left)
+    assert left[:20] == pytest.approx(above[1:], abs=1e-12)
+    # Past the numbers summed here a Pareto has 50^3.5 ∫ k^-3.5 dk left.
+    rest = 50**3.5 * 200_000**-2.5 / 2.5 if shape == "pareto" else 0.0
+    assert made.mean() == pytest.approx(float(left.sum()) + rest, rel=1e-6)
+    if shape != "pareto":
+        square = float(((2 * least + 1) * left).sum())
+        variance = square - made.mean() ** 2
+        assert made.variance() == pytest.approx(variance, rel=1e-5, abs=1e-6 * square)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_quantile_has_its_share_below_and_no_more(shape: str) -> None:
+    made = seconds(length(**SHAPES[shape]))
+    for p in (0.05, 0.25, 0.5, 0.75, 0.95):
+        x = made.quantile(p)
+        assert made.survival(x) <= 1 - p + 1e-9
+        assert made.survival(x * (1 - 1e-9) - 1e-9) >= 1 - p - 1e-6
+
+
+def test_a_variance_may_be_infinite() -> None:
+    assert tokens(length(distribution="pareto", alpha=1.5, min=10)).variance() == math.inf
+    assert seconds(length(distribution="pareto", alpha=2, min=10)).variance() == math.inf
+    assert tokens(length(distribution="pareto", alpha=1.5, min=10, max=900)).variance() < 900**2
 
 
 def test_an_infinite_mean_is_infinite() -> None:

@@ -143,6 +143,14 @@ def test_clients_under_way_go_through_whole_sessions_first() -> None:
     assert [(r.session, r.turn, r.arrival_s) for r in made] == [(2, 0, 0.0), (3, 0, 0.0)]
 
 
+def test_a_session_under_way_can_end_with_the_demand() -> None:
+    script = PlanScript(iter([plan([(), (0,)], [0.0, 50.0])]), 3, 0, 0, 1)
+    loop = OpenLoop(script, Never(), 20.0, UnderWay(script, [-10.0], Answers(1.0, 0.5)))
+    workload = Mix([loop], [64], until_s=20.0)
+    assert list(workload.start()) == []
+    assert workload.created == 0
+
+
 class Never:
     """No session starts."""
 

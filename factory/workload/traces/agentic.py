@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.workload.blocks import Chains, Runs, chained, merged
+from factory.workload.plan import SessionPlan
 from factory.workload.traces.bad_rows import BadRows
-from factory.workload.traces.parquet_rows import Lists, Strings, batches
+from factory.workload.traces.parquet_rows import Lists, Strings, batches, column_names
 from factory.workload.traces.rows import MAX_TOKENS
+from factory.workload.traces.waits import after_each
 
 #: Tokens of a block.
 BLOCK_SIZE = 64
@@ -29,6 +31,9 @@ _COLUMNS = {
     "think_time_s": "float",
     "api_time_s": "float",
 }
+#: How an answer ended; a file may lack it, and then a session is one task.
+_STOP = "stop"
+_END_OF_TASK = "end_turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class AgentSession:
         delays_s: Seconds from that answer (or from the session's start) to the request.
         times_s: Recorded times, seconds from the session's start.
         depths: 0 for the main agent, 1 for its sub-agents, and so on.
+        tasks: Number of the task that a request serves: the main agent's next one begins after an
+            answer whose `stop` is `end_turn`; a sub-agent's requests serve the task it began in.
+        agents: 0 for the main agent, 1, 2, … for the sub-agents in order of their first rows.
     """
 
     inputs: list[int]
@@ -54,6 +62,25 @@ class AgentSession:
     delays_s: list[float]
     times_s: list[float]
     depths: list[int]
+    tasks: list[int]
+    agents: list[int]
+
+    def plan(self) -> SessionPlan:
+        """The session as one whose requests wait for answers, with its own block ids."""
+        n = len(self.inputs)
+        waits, followers = after_each(self.after)
+        return SessionPlan(
+            self.inputs,
+            self.outputs,
+            self.blocks,
+            [()] * n,
+            waits,
+            followers,
+            self.delays_s,
+            self.after,
+            self.tasks,
+            self.agents,
+        )
 
 
 @dataclass(slots=True)
@@ -69,6 +96,7 @@ class _Columns:
     runs: list[Runs]
     thinks: list[float]
     calls: list[float]
+    stops: list[str]
 
     def part(self, start: int, stop: int) -> _Columns:
         return _Columns(*(getattr(self, name)[start:stop] for name in self.__slots__))
@@ -137,7 +165,8 @@ def _changes(ids: Sequence[str]) -> list[int]:
 
 def _batches(bad: BadRows, limit: int | None) -> Iterator[_Columns]:
     line = 1
-    for batch in batches(bad.path, _COLUMNS):
+    has_stops = _STOP in column_names(bad.path)
+    for batch in batches(bad.path, {**_COLUMNS, **({_STOP: "str"} if has_stops else {})}):
         rows = _columns(batch, line)
         n = len(rows.lines)
         line += n
@@ -170,6 +199,7 @@ def _columns(batch: Mapping[str, object], line: int) -> _Columns:
         [tuple(flat[a:b]) for a, b in pairwise(offsets)],
         numbers("think_time_s").tolist(),
         np.nan_to_num(numbers("api_time_s"), nan=0.0).tolist(),
+        cast("Strings", batch[_STOP]).to_list() if _STOP in batch else [""] * (len(offsets) - 1),
     )
 
 
@@ -248,8 +278,35 @@ def _session(rows: _Columns) -> AgentSession:
     outputs = [n or 1 for n in rows.outputs]
     depths = [agent.count("/") for agent in rows.agents]
     return AgentSession(
-        rows.inputs, outputs, blocks, chains.span(), after, delays, rows.times, depths
+        rows.inputs,
+        outputs,
+        blocks,
+        chains.span(),
+        after,
+        delays,
+        rows.times,
+        depths,
+        _tasks(rows, after, depths),
+        _agents(rows.agents, depths),
     )
+
+
+def _tasks(rows: _Columns, after: list[int], depths: list[int]) -> list[int]:
+    tasks: list[int] = []
+    current = 0
+    for before, depth, stop in zip(after, depths, rows.stops, strict=True):
+        if depth:
+            tasks.append(tasks[before] if before >= 0 else current)
+            continue
+        tasks.append(current)
+        current += stop == _END_OF_TASK
+    return tasks
+
+
+def _agents(names: list[str], depths: list[int]) -> list[int]:
+    main = next((name for name, depth in zip(names, depths, strict=True) if not depth), names[0])
+    numbers = {main: 0}
+    return [numbers.setdefault(name, len(numbers)) for name in names]
 
 
 def _order(rows: _Columns) -> tuple[list[int], list[float]]:

@@ -20,22 +20,27 @@ class BadRows:
         self._tolerated = tolerated
         self.count = 0
 
-    def report(self, line: int, problem: str) -> None:
+    def report(self, line: int, problem: str, path: str | None = None) -> None:
         """Counts a malformed row.
 
         Args:
             line: Its number in the file, from 1.
             problem: What is wrong, what was given and what is allowed.
+            path: The file, where the trace is a folder of files.
 
         Raises:
             InputError: More rows are malformed than may be.
         """
         if self.count >= self._tolerated:
             raise InputError(
-                f"{self.path}:{line}: {problem} (workload.trace.skip_bad_rows is "
+                f"{path or self.path}:{line}: {problem} (workload.trace.skip_bad_rows is "
                 f"{self._tolerated}; more would leave such rows out)"
             )
         self.count += 1
+
+    def anew(self, path: str | None = None) -> BadRows:
+        """Returns a count of its own, for another reading of the trace or for a file of it."""
+        return BadRows(path or self.path, self._tolerated)
 
     def nothing_left(self) -> InputError:
         """The error for a trace without a single good row."""

@@ -1,4 +1,7 @@
-"""Mooncake traces: JSON lines with timestamp, lengths and prefix-chained block hashes (FAST'25)."""
+"""Mooncake traces: JSON lines with timestamp, lengths and prefix-chained block hashes (FAST'25).
+
+Rows with `session_id` and `delay` are read by `mooncake_sessions`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factory.workload.blocks import Chains
 from factory.workload.traces.bad_rows import BadRows
+from factory.workload.traces.chain_table import ChainTable
+from factory.workload.traces.detect import looks_like
 from factory.workload.traces.lines import line_blocks
 from factory.workload.traces.rows import MAX_TOKENS, Rows, interleaved
 
@@ -19,6 +23,9 @@ from factory.workload.traces.rows import MAX_TOKENS, Rows, interleaved
 BLOCK_SIZE = 512
 #: Block ids are below this, so that they can be split into smaller blocks.
 MAX_BLOCK = 1 << 40
+_NEEDED = ("timestamp", "input_length", "output_length")
+#: Why a prompt whose ids contradict those of others is refused.
+UNCHAINED = "hash_ids: {}; ids must hash the whole prefix"
 
 
 def read(bad: BadRows) -> Iterator[Rows]:
@@ -34,12 +41,12 @@ def read(bad: BadRows) -> Iterator[Rows]:
     Raises:
         InputError: A row is malformed, or the file cannot be read or holds no row.
     """
-    chains = Chains()
+    chains = ChainTable()
     latest = 0.0
     some = False
     for number, lines in line_blocks(bad.path):
         rows = _fast(lines, latest)
-        if rows is None or not _admit_all(chains, rows):
+        if rows is None or not chains.admit_all(rows.blocks):
             rows = _slow(lines, number, latest, chains, bad)
         if rows.inputs:
             some = True
@@ -66,7 +73,7 @@ def _fast(lines: list[str], latest: float) -> Rows | None:
         types = set(map(type, chain(times, inputs, outputs)))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if len(found) != len(lines) or bool in types:
+    if len(found) != len(lines) or bool in types or any("session_id" in r for r in found):
         return None
     if table.dtype.kind != "i" or flat.dtype.kind != "i":
         return None
@@ -112,63 +119,91 @@ def _rows(
     return Rows(times_s, prompt.tolist(), np.maximum(answer, 1).tolist(), blocks)
 
 
-def _admit_all(chains: Chains, rows: Rows) -> bool:
-    """Whether every prompt is chained; those before the first that is not are taken in."""
-    admit = chains.admit
-    return not any(map(admit, rows.blocks))
-
-
-def _slow(lines: list[str], number: int, latest: float, chains: Chains, bad: BadRows) -> Rows:
+def _slow(lines: list[str], number: int, latest: float, chains: ChainTable, bad: BadRows) -> Rows:
     """Line by line, to name the malformed ones."""
     kept = Rows(np.empty(0), [], [], [])
     for line, text in enumerate(lines, number):
         if not text.strip():
             continue
-        problem = _problem(text, latest)
+        problem = problem_of(text, latest)
         rows = None if problem else _fast([text], latest)
         if rows is not None:
             problem = chains.admit(rows.blocks[0])
             if problem:
-                problem = f"hash_ids: {problem}; ids must hash the whole prefix"
+                problem = UNCHAINED.format(problem)
         elif not problem:
             problem = "is not a row of a Mooncake trace"
         if rows is None or problem:
-            bad.report(line, str(problem))
+            hint = looks_like(text, "mooncake") if line == 1 else ""
+            bad.report(line, f"{problem}{hint}")
             continue
         latest = float(rows.times_s[0])
         kept = rows.after(kept)
     return kept
 
 
-def _problem(text: str, latest: float) -> str | None:
+def problem_of(text: str, latest: float) -> str | None:
+    """Returns what is wrong with a line, or None; its blocks are not held against others.
+
+    Args:
+        text: The line.
+        latest: Time of the row before, seconds.
+    """
     try:
         row = json.loads(text)
     except ValueError as error:
         return f"is not JSON: {error}"
     if not isinstance(row, dict):
         return f"must be a JSON object, got {text.strip()[:40]}"
-    missing = [k for k in ("timestamp", "input_length", "output_length") if k not in row]
+    if "session_id" in row:
+        return "session_id: the first rows have none; a trace with sessions names them from line 1"
+    missing = [name for name in _NEEDED if name not in row]
     if missing:
-        return f"{missing[0]} is missing, has {', '.join(map(str, row))}"
+        return _missing(missing[0], row)
+    return time_problem(row, latest) or length_problem(row)
+
+
+def time_problem(row: dict[str, Any], latest: float) -> str | None:
+    """Returns what is wrong with a row's timestamp, or None."""
+    if "timestamp" not in row:
+        return _missing("timestamp", row)
     stamp = row["timestamp"]
     if type(stamp) not in (int, float) or not np.isfinite(stamp):
         return f"timestamp: must be a number of milliseconds, got {json.dumps(stamp)}"
+    if stamp < 0:
+        return f"timestamp: must be >= 0 ms, got {stamp}"
     if stamp / 1000.0 < latest:
-        return f"timestamp: must not fall, got {stamp} after {latest * 1000:.0f}"
+        return (
+            f"timestamp: must not fall, got {stamp} after {latest * 1000:.0f}; "
+            "sort the file by timestamp"
+        )
+    return None
+
+
+def length_problem(row: dict[str, Any]) -> str | None:
+    """Returns what is wrong with a row's lengths and blocks, or None."""
+    missing = [name for name in _NEEDED[1:] if name not in row]
+    if missing:
+        return _missing(missing[0], row)
     for name, least in (("input_length", 1), ("output_length", 0)):
         value = row[name]
         if type(value) is not int or not least <= value <= MAX_TOKENS:
             return f"{name}: must be a whole number of tokens >= {least}, got {json.dumps(value)}"
-    return _ids_problem(row.get("hash_ids", []), row["input_length"])
+    return ids_problem(row.get("hash_ids") or [], row["input_length"], BLOCK_SIZE)
 
 
-def _ids_problem(ids: object, prompt: int) -> str | None:
+def _missing(name: str, row: dict[str, Any]) -> str:
+    return f"{name} is missing, has {', '.join(map(str, row))}"
+
+
+def ids_problem(ids: object, prompt: int, block_size: int) -> str | None:
+    """Returns what is wrong with the ids of a prompt's blocks, or None."""
     if not isinstance(ids, list) or any(type(i) is not int or not 0 <= i < MAX_BLOCK for i in ids):
         return "hash_ids: must be a list of whole numbers, >= 0 and below 2^40"
-    most = -(-prompt // BLOCK_SIZE)
+    most = -(-prompt // block_size)
     if len(ids) > most:
         return (
-            f"hash_ids: {len(ids)} blocks of {BLOCK_SIZE} tokens for input_length {prompt}, "
+            f"hash_ids: {len(ids)} blocks of {block_size} tokens for input_length {prompt}, "
             f"at most {most}"
         )
     return None

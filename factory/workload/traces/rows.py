@@ -63,7 +63,31 @@ def first_rows(batches: Iterable[Rows], limit: int | None) -> Iterator[Rows]:
             left -= len(batch.inputs)
 
 
-def from_zero(batches: Iterable[Rows], scale: float) -> Iterator[Rows]:
+def window(batches: Iterable[Rows], from_s: float, to_s: float) -> Iterator[Rows]:
+    """Yields the rows whose time after the first row is in [from, to), seconds."""
+    first_s: float | None = None
+    for batch in batches:
+        if first_s is None:
+            first_s = float(batch.times_s[0])
+        start, stop = np.searchsorted(batch.times_s - first_s, (from_s, to_s)).tolist()
+        is_over = stop < len(batch.inputs)
+        if start or is_over:
+            batch = batch.head(stop).tail(start)  # noqa: PLW2901 (a part of it)
+        if batch.inputs:
+            yield batch
+        if is_over:
+            return
+
+
+def scaled(batches: Iterable[Rows], scale: float) -> Iterator[Rows]:
+    """Yields batches with times multiplied by `scale`."""
+    for batch in batches:
+        if scale != 1.0:
+            batch.times_s = batch.times_s * scale
+        yield batch
+
+
+def from_zero(batches: Iterable[Rows], scale: float = 1.0) -> Iterator[Rows]:
     """Yields batches whose times count from the first row, times `scale`."""
     origin: float | None = None
     for batch in batches:

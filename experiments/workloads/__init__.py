@@ -1,0 +1,1 @@
+"""Where the numbers of `configs/workloads` that were fitted come from."""
