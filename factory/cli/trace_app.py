@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from factory.cli import trace_convert_app, trace_look_app
 from factory.cli.failures import told_plainly
 
 trace_app = typer.Typer(
@@ -41,6 +42,11 @@ class CapacityUnit(StrEnum):
 @trace_app.callback()
 def trace() -> None:
     """What a trace of requests says, before anything is simulated."""
+
+
+trace_app.command("inspect")(trace_look_app.inspect)
+trace_app.command("fit")(trace_look_app.fit)
+trace_app.command("convert")(trace_convert_app.convert)
 
 
 @trace_app.command("cache-study")
