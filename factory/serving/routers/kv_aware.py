@@ -20,6 +20,9 @@ credits (2026)."""
 CHURN_S = 300.0
 """Time constant over which a slot's cache counts as filled lately, seconds (assumed)."""
 
+# Slots up to which lists are quicker than numpy's calls for the part that knows no prefix.
+_LISTED = 20
+
 # Weights grow with time instead of old sums decaying; beyond this exponent they start afresh.
 _LARGEST_EXPONENT = 300.0
 
@@ -98,7 +101,15 @@ class KvAware:
         load = self._load
         kv, queued = slots.kv_tokens, slots.prefill_tokens
         if len(live) == slots.count:
-            cost = [w * tokens + load * k + q for w, k, q in zip(worth, kv, queued, strict=True)]
+            if len(live) > _LISTED:
+                costs: NDArray[np.float64] = np.frombuffer(worth) * tokens
+                costs += load * column(kv)
+                costs += column(queued)
+                cost = costs.tolist()
+            else:
+                cost = [
+                    w * tokens + load * k + q for w, k, q in zip(worth, kv, queued, strict=True)
+                ]
             for slot, blocks in held.items():
                 new = max(tokens - block * blocks, 0)
                 cost[slot] = worth[slot] * new + load * kv[slot] + queued[slot]
