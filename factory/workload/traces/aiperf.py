@@ -13,15 +13,12 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
 
 from factory.workload.plan import SessionPlan
 from factory.workload.traces.aiperf_dag import plans
 from factory.workload.traces.aiperf_turns import Conversation, Turn, conversation
 from factory.workload.traces.bad_rows import BadRows
-from factory.workload.traces.batch import Records
+from factory.workload.traces.batch import Records, TurnRow, of_turns
 from factory.workload.traces.detect import looks_like
 from factory.workload.traces.lines import line_blocks
 from factory.workload.traces.texts import Text, Texts
@@ -56,7 +53,7 @@ def read(bad: BadRows, block_size: int, sessions: int | None = None) -> Iterator
     latest_s = 0.0
     some = False
     for number, lines in line_blocks(bad.path):
-        rows: list[tuple[Any, ...]] = []
+        rows: list[TurnRow] = []
         for line, found in _conversations(lines, number, bad):
             name = found.name or f"\n{line}"
             session = known.get(name)
@@ -74,7 +71,7 @@ def read(bad: BadRows, block_size: int, sessions: int | None = None) -> Iterator
             rows += session.rows(found, texts)
         if rows:
             some = True
-            yield _records(rows, block_size)
+            yield of_turns(rows, block_size, last="delay")
     if not some:
         raise bad.nothing_left()
 
@@ -132,10 +129,10 @@ class _Session:
     turns: int = 0
     text: Text = field(default_factory=Text)
 
-    def rows(self, found: Conversation, texts: Texts) -> list[tuple[Any, ...]]:
+    def rows(self, found: Conversation, texts: Texts) -> list[TurnRow]:
         return [self._row(turn, texts) for turn in found.turns]
 
-    def _row(self, turn: Turn, texts: Texts) -> tuple[Any, ...]:
+    def _row(self, turn: Turn, texts: Texts) -> TurnRow:
         prompt = self.text
         for more in turn.pieces:
             prompt = texts.said(prompt, more)
@@ -147,20 +144,3 @@ class _Session:
             turn.time_s, max(1, prompt.tokens), turn.output_tokens, prompt.runs, self.number,
             number, delay_s,
         )  # fmt: skip
-
-
-def _records(rows: list[tuple[Any, ...]], block_size: int) -> Records:
-    times, inputs, outputs, blocks, sessions, turns, delays = map(list, zip(*rows, strict=True))
-    return Records(
-        np.array(times, dtype=np.float64),
-        np.array(inputs, dtype=np.int64),
-        np.array(outputs, dtype=np.int64),
-        blocks,
-        sessions,
-        turns,
-        block_size,
-        np.array(delays, dtype=np.float64),
-        [turn - 1 for turn in turns],
-        list(turns),
-        [0] * len(turns),
-    )

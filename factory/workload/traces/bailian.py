@@ -12,14 +12,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from factory.workload.blocks import Runs
 from factory.workload.traces.bad_rows import BadRows
-from factory.workload.traces.batch import Records
+from factory.workload.traces.batch import Records, TurnRow, of_turns
 from factory.workload.traces.chain_table import ChainTable
 from factory.workload.traces.detect import looks_like
-from factory.workload.traces.lines import line_blocks
+from factory.workload.traces.lines import json_object, line_blocks
 from factory.workload.traces.mooncake import ids_problem
 from factory.workload.traces.mooncake_sessions import runs_of
 from factory.workload.traces.rename import Renamer
@@ -82,7 +80,7 @@ class _Reader:
         self._turns: list[int] = []  # rows of each session so far
 
     def records(self, lines: list[str], number: int) -> Records:
-        rows = []
+        rows: list[TurnRow] = []
         for line, text in enumerate(lines, number):
             if not text.strip():
                 continue
@@ -92,30 +90,12 @@ class _Reader:
                 self._bad.report(line, row + hint)
             else:
                 rows.append(row)
-        times, inputs, outputs, blocks, sessions, turns, parents = map(
-            list, zip(*rows, strict=True) if rows else ([],) * 7
-        )
-        return Records(
-            np.array(times, dtype=np.float64),
-            np.array(inputs, dtype=np.int64),
-            np.array(outputs, dtype=np.int64),
-            blocks,
-            sessions,
-            turns,
-            BLOCK_SIZE,
-            None,
-            parents,
-            list(turns),
-            [0] * len(turns),
-        )
+        return of_turns(rows, BLOCK_SIZE, last="parent")
 
-    def _row(self, text: str) -> tuple[Any, ...] | str:
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            return f"is not JSON: {error}"
-        if not isinstance(row, dict):
-            return f"must be a JSON object, got {text.strip()[:40]}"
+    def _row(self, text: str) -> TurnRow | str:
+        row = json_object(text)
+        if isinstance(row, str):
+            return row
         problem = self._problem(row)
         if problem:
             return problem

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,40 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.times_s)
+
+
+#: A row of a session: time, input, output, runs, session, turn, and what `of_turns` is told.
+TurnRow = tuple[float, int, int, Runs, int, int, float]
+
+
+def of_turns(
+    rows: Sequence[TurnRow], block_size: int, *, last: Literal["delay", "parent"]
+) -> Records:
+    """Returns rows of sessions as columns; each serves a task of its own.
+
+    Args:
+        rows: Time (s), input and output tokens, runs, session, turn, and a last value.
+        block_size: Tokens per block.
+        last: What that is: seconds from the answer to the turn before (NaN: none stated), or the
+            turn whose answer it waits for.
+    """
+    times, inputs, outputs, blocks, sessions, turns, values = map(
+        list, zip(*rows, strict=True) if rows else ([],) * 7
+    )
+    has_delays = last == "delay"
+    return Records(
+        np.array(times, dtype=np.float64),
+        np.array(inputs, dtype=np.int64),
+        np.array(outputs, dtype=np.int64),
+        blocks,
+        sessions,
+        turns,
+        block_size,
+        np.array(values, dtype=np.float64) if has_delays else None,
+        [turn - 1 for turn in turns] if has_delays else values,
+        list(turns),
+        [0] * len(turns),
+    )
 
 
 def limited(batches: Iterator[Records], limit: int | None) -> Iterator[Records]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from factory.errors import InputError
 
@@ -54,6 +56,17 @@ def line_blocks(path: str) -> Iterator[tuple[int, list[str]]]:
                 number += len(lines)
     if failure:
         raise failure
+
+
+def json_object(text: str) -> dict[str, Any] | str:
+    """The JSON object of a line, or what is wrong with it."""
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return f"is not JSON: {error}"
+    if not isinstance(row, dict):
+        return f"must be a JSON object, got {text.strip()[:40]}"
+    return row
 
 
 def _opened(path: str, stack: ExitStack) -> BufferedReader | gzip.GzipFile:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.chain_table import ChainTable
 from factory.workload.traces.detect import looks_like
-from factory.workload.traces.lines import line_blocks
+from factory.workload.traces.lines import json_object, line_blocks
 from factory.workload.traces.rows import MAX_TOKENS, Rows, interleaved
 
 #: Tokens of a hash block.
@@ -149,12 +149,9 @@ def problem_of(text: str, latest: float) -> str | None:
         text: The line.
         latest: Time of the row before, seconds.
     """
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        return f"is not JSON: {error}"
-    if not isinstance(row, dict):
-        return f"must be a JSON object, got {text.strip()[:40]}"
+    row = json_object(text)
+    if isinstance(row, str):
+        return row
     if "session_id" in row:
         return "session_id: the first rows have none; a trace with sessions names them from line 1"
     missing = [name for name in _NEEDED if name not in row]

@@ -16,13 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from factory.workload.blocks import Runs, trimmed
 from factory.workload.traces.bad_rows import BadRows
-from factory.workload.traces.batch import Records
+from factory.workload.traces.batch import Records, TurnRow, of_turns
 from factory.workload.traces.chain_table import ChainTable
-from factory.workload.traces.lines import line_blocks
+from factory.workload.traces.lines import json_object, line_blocks
 from factory.workload.traces.mooncake import (
     BLOCK_SIZE,
     MAX_BLOCK,
@@ -137,7 +135,7 @@ class _Reader:
         self._sessions: dict[object, _Session] = {}
 
     def records(self, lines: list[str], number: int) -> Records:
-        rows = []
+        rows: list[TurnRow] = []
         for line, text in enumerate(lines, number):
             if not text.strip():
                 continue
@@ -146,30 +144,12 @@ class _Reader:
                 self._bad.report(line, row)
             else:
                 rows.append(row)
-        times, inputs, outputs, blocks, sessions, turns, delays = map(
-            list, zip(*rows, strict=True) if rows else ([],) * 7
-        )
-        return Records(
-            np.array(times, dtype=np.float64),
-            np.array(inputs, dtype=np.int64),
-            np.array(outputs, dtype=np.int64),
-            blocks,
-            sessions,
-            turns,
-            BLOCK_SIZE,
-            np.array(delays, dtype=np.float64),
-            [turn - 1 for turn in turns],
-            list(turns),
-            [0] * len(turns),
-        )
+        return of_turns(rows, BLOCK_SIZE, last="delay")
 
-    def _row(self, text: str) -> tuple[Any, ...] | str:
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            return f"is not JSON: {error}"
-        if not isinstance(row, dict):
-            return f"must be a JSON object, got {text.strip()[:40]}"
+    def _row(self, text: str) -> TurnRow | str:
+        row = json_object(text)
+        if isinstance(row, str):
+            return row
         name = row.get("session_id")
         if name is not None and (type(name) not in (str, int) or name == ""):
             return f"session_id: must be a name, got {json.dumps(name)}"
