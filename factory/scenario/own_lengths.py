@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,14 @@ from factory.errors import Problem
 from factory.scenario.base import Part
 from factory.scenario.document import Document, join
 from factory.scenario.lengths import distributions
-
-_CHUNK_BYTES = 1 << 20
+from factory.scenario.own_files import settle_files
 
 
 def settle_lengths(document: Document, folder: Path) -> list[Problem]:
-    """Writes the whole path and the digest of each file of lengths into the scenario's data.
-
-    The digest makes the file's content part of what the scenario says, so of the run's identity.
-
-    Args:
-        document: The scenario; `path` and `sha256` of distributions by file change.
-        folder: What relative paths start from, unless a flag set them.
-
-    Returns:
-        A problem for each file that is not the one whose digest is stated.
-    """
+    """Settles each file of lengths, see `settle_files`."""
     workload = document.data.get("workload") if isinstance(document.data, dict) else None
     tenants = workload.get("tenants") if isinstance(workload, dict) else None
-    problems = []
-    seen: set[int] = set()
-    for path, section in _sections(tenants, "workload.tenants"):
-        if id(section) in seen:
-            continue
-        seen.add(id(section))
-        place = document.locations.of(f"{path}.path") or ""
-        file = Path(section["path"])
-        if not place.startswith("--"):
-            file = folder / file
-        section["path"] = str(file)
-        if not file.is_file():
-            continue
-        digest = _digest(file)
-        if section.get("sha256") not in {None, digest}:
-            where = f"{path}.sha256"
-            message = f"is not the digest of {file}: that is {digest}"
-            location = document.locations.of(where)
-            problems.append(Problem(where, message, section["sha256"], location=location))
-        section["sha256"] = digest
-    return problems
+    return settle_files(document, folder, _sections(tenants, "workload.tenants"))
 
 
 def missing_lengths(tenant: Part, path: str) -> Iterator[Problem]:
@@ -74,11 +42,3 @@ def _sections(data: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     elif isinstance(data, list):
         for index, child in enumerate(data):
             yield from _sections(child, join(path, index))
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,42 +9,18 @@ from typing import Any
 from factory.errors import Problem
 from factory.scenario.demand import Demand
 from factory.scenario.document import Document
+from factory.scenario.own_files import settle_files
 from factory.scenario.tenant_load import RateProfile
 
 
 def settle_rates(document: Document, folder: Path) -> list[Problem]:
-    """Writes the whole path and the digest of each file of rates into the scenario's data.
-
-    The digest makes the file's content part of what the scenario says, so of the run's identity.
-
-    Args:
-        document: The scenario; `path` and `sha256` of profiles change.
-        folder: What relative paths start from, unless a flag set them.
-
-    Returns:
-        A problem for each file that is not the one whose digest is stated.
-    """
-    problems = []
-    seen: set[int] = set()
-    for path, section in _sections(document.data):
-        if id(section) in seen or not isinstance(section.get("path"), str):
-            continue
-        seen.add(id(section))
-        place = document.locations.of(f"{path}.path") or ""
-        file = Path(section["path"])
-        if not place.startswith("--"):
-            file = folder / file
-        section["path"] = str(file)
-        if not file.is_file():
-            continue
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        if section.get("sha256") not in {None, digest}:
-            where = f"{path}.sha256"
-            message = f"is not the digest of {file}: that is {digest}"
-            location = document.locations.of(where)
-            problems.append(Problem(where, message, section["sha256"], location=location))
-        section["sha256"] = digest
-    return problems
+    """Settles each file of rates, see `settle_files`."""
+    named = (
+        (path, section)
+        for path, section in _sections(document.data)
+        if isinstance(section.get("path"), str)
+    )
+    return settle_files(document, folder, named)
 
 
 def missing_rates(workload: Demand) -> Iterator[Problem]:
