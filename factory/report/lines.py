@@ -52,7 +52,12 @@ def task_lines(run: RunView) -> tuple[Line, ...]:
     """Tasks of several requests: two figures of each tenant that has them."""
     lines = []
     for tasks in run.tasks:
+        cut = tasks.number - tasks.completed
+        is_short = cut > _MOST_CUT * tasks.number
         good = f"{percent(tasks.good_ratio)} of {count(tasks.number)} good"
+        if is_short:
+            # Their sums are those of what they had asked so far.
+            good = f"{count(cut)} of {count(tasks.number)} not done"
         asked = NONE if tasks.requests is None else trimmed(tasks.requests)
         sizes = f"{quantity(tasks.input_tokens)} in, {quantity(tasks.output_tokens)} out"
         lines += [
@@ -61,12 +66,18 @@ def task_lines(run: RunView) -> tuple[Line, ...]:
                 milliseconds(tasks.span.middle_to_tail),
                 f"p50 / p90 / p99; {good}",
             ),
-            Line("", f"{usd(tasks.usd)} a task", f"{asked} requests, {sizes}"),
+            Line(
+                "",
+                f"{usd(tasks.usd)} a task",
+                f"{asked} requests, {sizes}{' so far' if is_short else ''}",
+            ),
         ]
     return tuple(lines)
 
 
 _MOST_LETTERS = 15
+_MOST_CUT = 0.1
+"""Share of tasks without an answer above which figures per task are those of a part of them."""
 
 
 def surface_lines(run: RunView) -> tuple[Line, ...]:
