@@ -171,6 +171,7 @@ def _from_trace(asked: Asked, target: str) -> tuple[Demand, Options]:
         target,
         size,
         names_blocks=first.block_size is not None,
+        asks_blocks=kind == "fact_requests",
         source_block_size=first.block_size,
         with_sessions=asked.with_sessions,
         from_s=asked.from_s,

@@ -59,6 +59,7 @@ def task_lines(run: RunView) -> tuple[Line, ...]:
             # Their sums are those of what they had asked so far.
             good = f"{count(cut)} of {count(tasks.number)} not done"
         asked = NONE if tasks.requests is None else trimmed(tasks.requests)
+        plural = "" if asked == "1" else "s"
         sizes = f"{quantity(tasks.input_tokens)} in, {quantity(tasks.output_tokens)} out"
         lines += [
             Line(
@@ -68,8 +69,8 @@ def task_lines(run: RunView) -> tuple[Line, ...]:
             ),
             Line(
                 "",
-                f"{usd(tasks.usd)} a task",
-                f"{asked} requests, {sizes}{' so far' if is_short else ''}",
+                usd(tasks.usd) if tasks.usd is None else f"{usd(tasks.usd)} a task",
+                f"so far {sizes}" if is_short else f"{asked} request{plural}, {sizes}",
             ),
         ]
     return tuple(lines)

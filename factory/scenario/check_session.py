@@ -88,11 +88,10 @@ def context_problems(path: str, tenant: Tenant, longest: int | None = None) -> I
             "documents, summary): it would be full again at once"
         )
         yield Problem(place, message, round(at_tokens), "more, or a shorter summary")
-    most = largest(compaction.at_tokens)
-    most = at_tokens if math.isinf(most) else most
-    if longest is not None and most > longest:
+    least_at = smallest(compaction.at_tokens)
+    if longest is not None and least_at > longest:
         message = f"must be <= the {longest} tokens of a context: sessions would end before it"
-        yield Problem(place, message, round(most), "less, or a max")
+        yield Problem(place, message, round(least_at), "less, or a max")
 
 
 def mean(length: Length) -> float:

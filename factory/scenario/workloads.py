@@ -198,10 +198,13 @@ class _Settling:
             for index, tenant in enumerate(tenants)
             if isinstance(tenant, dict) and isinstance(tenant.get("name"), str)
         }
+        mixed = _mixed(workload.get("mix"))
         for position, theirs in enumerate(found.data["tenants"]):
             source = f"tenants[{position}]"
             index = stated.get(theirs["name"])
             if index is None:
+                if mixed and theirs["name"] not in mixed:
+                    continue  # the scenario's own shares leave it out
                 index = len(tenants)
                 tenants.append({})
             at = f"{outer}[{index}]"
@@ -356,6 +359,18 @@ def _unknown(
             at, hint = join(outer, key), nearest(key, known)
             allowed = None if hint else ", ".join(known)
             yield Problem(at, "unknown field", None, allowed, hint, places.of_key(at))
+
+
+def _mixed(mix: Any) -> set[Any]:
+    """Names of the tenants to which a scenario gives shares of its own; none if it gives none."""
+    if not isinstance(mix, dict):
+        return set()
+    points = mix.get("schedule")
+    tables = [point.get("shares") for point in points or () if isinstance(point, dict)]
+    if not isinstance(mix.get("shares"), dict) and not tables:
+        return set()
+    tables += [mix.get("shares"), mix.get("toward")]
+    return {name for table in tables if isinstance(table, dict) for name in table}
 
 
 def _stand_in(tenant: dict[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,17 @@ from factory.errors import Problem
 from factory.performance import build_memory
 from factory.scenario import Catalog, Deployment, Pool, Scenario, Tenant
 from factory.scenario.check_lengths import smallest
-from factory.scenario.check_session import context_problems
+from factory.scenario.check_session import context_problems, mean
 from factory.simulation.names import block_size
 from factory.workload.demands import longest_context
 from factory.workload.lengths import joint, tokens
 
 NOTABLE_CUT = 0.01
 """Share of lengths cut at a context from which on a reader is told."""
+
+
+LONGEST_SESSION = 100.0
+"""Mean length of a session above which it is taken for a mistake, over that of the run's load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def length_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     names = [deployment.name for deployment in scenario.deployments]
     for number, tenant in enumerate(scenario.workload.tenants):
         deployment = scenario.deployments[names.index(tenant.deployment or names[0])]
+        yield from _endless_problems(f"workload.tenants[{number}]", tenant, scenario)
         context = longest_context(deployment, catalog)
         yield from context_problems(f"workload.tenants[{number}]", tenant, context)
         shortest = _shortest_prompt(tenant)
@@ -94,6 +99,20 @@ def length_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
             )
             path = f"workload.tenants[{number}].input_tokens"
             yield Problem(path, message, shortest - tenant.shared_prefix.tokens, remedy)
+
+
+def _endless_problems(path: str, tenant: Tenant, scenario: Scenario) -> Iterator[Problem]:
+    """Sessions that go on for very much longer than the run's load."""
+    run = scenario.run
+    if run.duration_s is None or run.cut_sessions or not run.drain or run.requests is not None:
+        return
+    session = tenant.session
+    turns = session.turns if session.requests is None else session.requests
+    lasts_s = mean(turns) * mean(session.think_time_s)
+    if tenant.load is not None and lasts_s > LONGEST_SESSION * max(run.duration_s, 3600.0):
+        message = f"sessions think for {lasts_s:.3g} s on average, and the run waits for their end"
+        remedy = "run.cut_sessions: true, run.drain: false, or shorter sessions"
+        yield Problem(f"{path}.session.think_time_s", message, allowed=remedy)
 
 
 def length_notes(scenario: Scenario, catalog: Catalog) -> Iterator[str]:

@@ -19,6 +19,7 @@ from factory.simulation.length_limits import length_notes, length_problems
 from factory.simulation.names import block_size, lay_out, placed
 from factory.simulation.pool_builder import stands_of
 from factory.workload import build as build_workload
+from factory.workload.traces.detect import detect
 
 
 def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
@@ -36,7 +37,7 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
     if not problems:
         problems += [*length_problems(scenario, catalog), *_tiers(scenario, catalog)]
         problems += _links(scenario, catalog)
-    problems += missing_files(scenario) or _trace(scenario, catalog)
+    problems += missing_files(scenario) or _demand(scenario, catalog)
     return [
         dataclasses.replace(p, location=p.location or locate(scenario, p.path)) for p in problems
     ]
@@ -207,20 +208,33 @@ def _contract(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
         yield Problem("facility.contracted_mw", message, contracted_mw, allowed)
 
 
-def _trace(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
-    """A trace of which not even the first request can be read is probably of another format."""
+def _demand(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
+    """A demand that cannot be made, as far as its first request tells."""
     trace = scenario.workload.trace
-    if trace is None:
-        return
     sizes = [block_size(deployment) for deployment in scenario.deployments]
     try:
-        next(iter(build_workload(scenario, catalog, sizes).start()), None)
+        first = next(iter(build_workload(scenario, catalog, sizes).start()), None)
     except ScenarioError as error:
         yield from error.problems
     except InputError as error:
-        message = f"the first request cannot be read as this: {error}"
+        if trace is None or _format_of(trace.path) == trace.format:
+            yield Problem("workload", str(error))
+            return
+        message = f"the file cannot be read as this: {error}"
         allowed = ", ".join(get_args(TraceFormat))
         yield Problem("workload.trace.format", message, trace.format, allowed)
+    else:
+        if first is None and trace is not None and (trace.from_s or trace.to_s is not None):
+            message = "no request of the trace comes from then on"
+            yield Problem("workload.trace.from_s", message, trace.from_s, "less than its duration")
+
+
+def _format_of(path: str) -> str | None:
+    """The format that a trace is in by its first row, if any."""
+    try:
+        return detect(path)
+    except InputError:
+        return None
 
 
 def _cells(scenario: Scenario) -> Iterator[Problem]:

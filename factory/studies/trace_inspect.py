@@ -69,6 +69,10 @@ def inspect(
     return look.told(part)
 
 
+# Cache sizes at which hits are counted and told, blocks.
+_LADDER = [int(m * 10**e) for e in range(14) for m in (1, 1.5, 2, 3, 5, 7) if m * 10**e % 1 == 0]
+
+
 class _Look:
     """Tallies of a trace."""
 
@@ -100,7 +104,7 @@ class _Look:
         if batch.blocks is None or batch.block_size is None:
             return
         if self._reuse is None:
-            self._reuse = ReuseDistances(batch.block_size, self._most_runs)
+            self._reuse = ReuseDistances(batch.block_size, self._most_runs, _LADDER)
         begins = np.ones(len(batch), np.bool_)
         if turns is not None:
             begins[turns.rows[~turns.is_first]] = False
@@ -290,8 +294,7 @@ def spans(times: TimeCounts) -> dict[str, Any] | None:
 def _sizes(curve: ReuseCurve) -> list[float]:
     """Cache sizes at which the curve is told: round ones, and the largest that helps."""
     largest = float(curve.capacities[-1])
-    ladder = [m * 10.0**e for e in range(14) for m in (1, 1.5, 2, 3, 5, 7)]
-    return [size for size in ladder if size < largest and size.is_integer()] + [largest]
+    return [float(size) for size in _LADDER if size < largest] + [largest]
 
 
 def _cvs(width: float, of_gaps: float, cvs: Floats) -> list[float]:

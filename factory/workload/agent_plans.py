@@ -62,6 +62,10 @@ class Planner:
         """Runs and tokens of what every prompt of a session begins with."""
         if self.corpus is not None and not self.per_turn:
             return self.corpus.place(draws.prefixes[i], draws.documents[i])
+        return self.prefix(draws, i)
+
+    def prefix(self, draws: AgentDraws, i: int) -> tuple[Runs, int]:
+        """Runs and tokens of a session's shared prefix."""
         blocks = self.prefix_blocks
         runs = (self.base_id + RUN_SPAN * draws.prefixes[i], blocks) if blocks else ()
         return runs, self.demand.base.prefix_tokens
@@ -104,7 +108,7 @@ class Planner:
             main.summaries = (summaries[k % len(summaries)] for k in count(offset))
             if main.tokens + draws.inputs[begin] <= draws.at_tokens[i]:
                 main.at_tokens = draws.at_tokens[i]
-        team = _Team(self, draft, draws, runs, tokens, private) if draws.teams else None
+        team = _Team(self, draft, draws, i, private) if draws.teams else None
         for turn in range(begin, draws.turns[i + 1]):
             main.task = turn - begin
             new, delay_s = draws.inputs[turn], 0.0
@@ -144,8 +148,7 @@ class _Team:
         planner: Planner,
         draft: Draft,
         draws: AgentDraws,
-        runs: Runs,
-        tokens: int,
+        session: int,
         private: int,
     ) -> None:
         self._draft = draft
@@ -153,7 +156,7 @@ class _Team:
         self._size = planner.size
         self._limit = planner.limit
         own = planner.team_tokens
-        self._standing = (planner.team_prefix, own) if own else (runs, tokens)
+        self._standing = (planner.team_prefix, own) if own else planner.prefix(draws, session)
         self._free = private + _HALF
         self._end = private + RUN_SPAN
         self._agents = 0

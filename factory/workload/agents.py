@@ -113,6 +113,13 @@ class AgentDemand:
     first_input_correlation: float = 0.0
 
 
+#: Where clients of a model with a shorter context compact at the latest, and how long their first
+#: prompts are at most, as shares of it (assumed; half of the recorded coding sessions of a model of
+#: 200k tokens were compacted at 141k to 173k).
+COMPACTED = 0.85
+BEGUN = 0.6
+
+
 def is_needed(tenant: Tenant) -> bool:
     """Whether a tenant's sessions are more than independent or growing turns with a think time."""
     session = tenant.session
@@ -163,10 +170,14 @@ def demand(tenant: Tenant, base: TenantDemand, max_context: int) -> AgentDemand:
             Tools(counts(team.calls), seconds(team.latency_s), tokens(results), calling),
             tokens(team.answer_tokens),
         )
+    first = None if session.first_input_tokens is None else tokens(session.first_input_tokens)
     if session.compaction is not None:
-        compaction = Compaction(
-            tokens(session.compaction.at_tokens), tokens(session.compaction.summary_tokens)
-        )
+        at_tokens = tokens(session.compaction.at_tokens)
+        if max_context:
+            at_tokens = clipped(at_tokens, COMPACTED * max_context)
+            if first is not None:
+                first = clipped(first, BEGUN * max_context)
+        compaction = Compaction(at_tokens, tokens(session.compaction.summary_tokens))
     if (change := session.edits) is not None:
         turn = change.turn_probability
         edits = Edits(
@@ -176,10 +187,10 @@ def demand(tenant: Tenant, base: TenantDemand, max_context: int) -> AgentDemand:
             clipped(seconds(change.dropped_ratio), 1.0),
         )
     grows = any(part is not None for part in (tools, subagents, compaction, edits))
-    first, requests, jobs = session.first_input_tokens, session.requests, session.fan_out
+    requests, jobs = session.requests, session.fan_out
     return AgentDemand(
         replace(base, growth=base.growth or grows),
-        None if first is None else tokens(first),
+        first,
         None if requests is None else tokens(requests),
         tools,
         subagents,

@@ -140,6 +140,7 @@ def demand_of(
         max_tokens=tenant.max_tokens or 0,
         documents=documents_of(tenant.documents),
         joint=joint,
+        max_context=max_context,
     )
     # Only planned sessions can be under way when the run begins.
     is_warm = tenant.load is not None and tenant.load.warm_start is not None

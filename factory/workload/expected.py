@@ -14,7 +14,7 @@ from factory.statistics import stream
 from factory.workload.agent_draws import draw, sessions_per_chunk
 from factory.workload.agent_plans import Planner
 from factory.workload.agents import AgentDemand
-from factory.workload.tenants import TenantDemand
+from factory.workload.tenants import TenantDemand, drawn_turns
 
 #: Sessions, or prompts with documents, over which a mean is taken that has no closed form.
 SESSIONS = 4096
@@ -73,6 +73,10 @@ def session_means(demand: TenantDemand | AgentDemand) -> SessionMeans:
 
 def _exact(demand: TenantDemand) -> SessionMeans:
     """E[T] turns; with growth turn t repeats the inputs and outputs of the t turns before it."""
+    if demand.growth and demand.max_context:
+        cut = _cut_short(demand)
+        if cut is not None:
+            return cut
     turns, new = demand.turns.mean(), demand.input_tokens.mean()
     output = demand.output_tokens.mean()
     standing = demand.prefix_tokens + _document_tokens(demand)
@@ -83,6 +87,28 @@ def _exact(demand: TenantDemand) -> SessionMeans:
     return SessionMeans(
         turns, turns * (standing + new) + repeated, turns * output, turns * new, turns
     )
+
+
+def _cut_short(demand: TenantDemand) -> SessionMeans | None:
+    """Means over a fixed sample, if the context cuts any session or answer of it short."""
+    demand = replace(demand, replication=_REPLICATION)
+    turns = drawn_turns(demand, 0, SESSIONS)
+    sizes = turns.ends - turns.first
+    free = drawn_turns(replace(demand, max_context=0), 0, SESSIONS)
+    if bool((turns.ends == free.ends).all() and (turns.outputs == free.outputs).all()):
+        return None
+    sums = [
+        np.concatenate(([0], np.cumsum(column)))
+        for column in (turns.prompts, turns.outputs, turns.added)
+    ]
+    prompts, answers, new = (total[turns.ends] - total[turns.first] for total in sums)
+    asked = float(sizes.mean())
+    tokens = prompts + answers
+    error = float(tokens.std(ddof=1) / math.sqrt(SESSIONS) / tokens.mean())
+    return SessionMeans(
+        asked, float(prompts.mean()), float(answers.mean()), float(new.mean()), asked, SESSIONS,
+        error,
+    )  # fmt: skip
 
 
 def _document_tokens(demand: TenantDemand) -> float:

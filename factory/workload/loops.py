@@ -78,8 +78,11 @@ class UnderWay:
         for time_s in self.starts:
             begun_s = time_s
             while math.isfinite(begun_s):
-                requests, begun_s = self.script.resume(begun_s, self.answers)
+                since_s = begun_s
+                requests, begun_s = self.script.resume(since_s, self.answers)
                 made += requests
+                if begun_s == since_s:
+                    break  # whole sessions that take no time: time would never move on
         made.sort(key=_arrival)
         return made
 

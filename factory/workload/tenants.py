@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, count, repeat
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from factory.records.codes import COMPLETED
 from factory.statistics import stream
 from factory.workload.arrivals import CHUNK
-from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
+from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs, trimmed
 from factory.workload.distributions import Distribution
 from factory.workload.documents import Corpus, Documents
 from factory.workload.loops import Script
@@ -50,6 +50,8 @@ class TenantDemand:
         replication: Repetition under the same seed.
         documents: Documents that prompts of different sessions have in common, if any.
         joint: Input and output tokens drawn together, in place of both; None: independently.
+        max_context: Longest prompt and answer, tokens: a session ends where its next prompt would
+            not fit, an answer where the context does; 0: no limit.
     """
 
     name: str
@@ -70,6 +72,7 @@ class TenantDemand:
     max_tokens: int = 0
     documents: Documents | None = None
     joint: Joint | None = None
+    max_context: int = 0
 
     def stream(self, what: str, chunk: int) -> np.random.Generator:
         """The random stream of one aspect, so that changing one leaves the others alone."""
@@ -180,14 +183,68 @@ class SingleTurns:
             placed = map(self._corpus.place, demand.prefix_picks(chunk, CHUNK), drawn)
             runs, tokens = zip(*placed, strict=True)
             inputs += np.array(tokens)
+        most = demand.max_context
+        if most:
+            if self._corpus is not None and int(inputs.max()) >= most:
+                np.minimum(inputs, most - 1, out=inputs)
+                size = demand.block_size
+                whole = (inputs // size).tolist()
+                runs = tuple(map(trimmed, runs, whole))
+            outputs = _answered(inputs, outputs, most)
         return zip(inputs.tolist(), outputs.tolist(), runs, strict=True)
+
+
+def _answered(
+    prompts: NDArray[np.int64], outputs: NDArray[np.int64], most: int
+) -> NDArray[np.int64]:
+    """Answers, cut where the context ends."""
+    return np.minimum(outputs, np.maximum(most - prompts, 1))
+
+
+@dataclass(slots=True)
+class Turns:
+    """Turns of sessions drawn together: session i has those from `first[i]` up to `ends[i]`.
+
+    Attributes:
+        first: Where each session begins, shape (sessions,).
+        ends: Where it ends: behind its last turn that fits the context.
+        added: New prompt tokens of each turn, shape (turns,).
+        prompts: Prompt tokens of each turn.
+        outputs: Answer tokens of each turn.
+    """
+
+    first: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    added: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+    outputs: NDArray[np.int64]
+
+
+def drawn_turns(demand: TenantDemand, chunk: int, sessions: int) -> Turns:
+    """Draws the turns of so many sessions."""
+    turns = demand.turns.sample(demand.stream("turns", chunk), sessions).astype(np.int64)
+    ends = np.cumsum(turns)
+    first = ends - turns
+    added, outputs = demand.lengths(chunk, int(ends[-1]))
+    prompts = added
+    if demand.growth:
+        history = np.cumsum(added + outputs) - outputs
+        prompts = history - np.repeat(history[first] - added[first], turns)
+    prompts = prompts + demand.prefix_tokens
+    if demand.max_context:
+        # Prompts grow with each turn, so those that fit are a session's first.
+        fits = np.concatenate(([0], np.cumsum(prompts < demand.max_context)))
+        ends = first + np.maximum(fits[ends] - fits[first], 1)
+        outputs = _answered(prompts, outputs, demand.max_context)
+    return Turns(first, ends, added, prompts, outputs)
 
 
 @dataclass(slots=True)
 class _Rows:
-    """Sessions drawn together: session i has the turns `first[i]` up to `first[i + 1]`."""
+    """Sessions drawn together: session i has the turns `first[i]` up to `ends[i]`."""
 
     first: list[int]
+    ends: list[int]
     prompts: list[int]
     outputs: list[int]
     thinks: list[float]
@@ -213,7 +270,7 @@ class Sessions:
     With growth the prompt of turn t is shared prefix, all earlier inputs and outputs, new input:
     its whole blocks are the prefix's run, then a run of the session's own that gets longer with
     every turn, beginning with the block in which the prefix ends. A session ends early when a
-    turn of it is not completed.
+    turn of it is not completed, and where the next prompt would not fit the context.
     """
 
     __slots__ = ("_chunk", "_demand", "_live", "_row", "_rows", "_size")
@@ -224,7 +281,7 @@ class Sessions:
         self._size = max(_FEWEST_SESSIONS, int(CHUNK / per_session))
         self._chunk = -1
         self._row = 0
-        self._rows = _Rows([0], [], [], [], [])
+        self._rows = _Rows([0], [], [], [], [], [])
         self._live: dict[int, _Live] = {}
 
     @property
@@ -243,7 +300,7 @@ class Sessions:
             self._rows = self._draw(chunk)
         rows = self._rows
         session = demand.source + row * demand.sources
-        at, end = rows.first[i], rows.first[i + 1]
+        at, end = rows.first[i], rows.ends[i]
         private = demand.source * SOURCE_SPAN + SESSION_BASE + row * RUN_SPAN
         live = _Live(rows, at, end, rows.prefixes[i], private)
         if end - at > 1:
@@ -298,21 +355,13 @@ class Sessions:
 
     def _draw(self, chunk: int) -> _Rows:
         demand = self._demand
-        turns = demand.turns.sample(demand.stream("turns", chunk), self._size).astype(np.int64)
-        first = [0, *accumulate(turns.tolist())]
-        n = first[-1]
-        added, answers = demand.lengths(chunk, n)
-        thinks = demand.think_time_s.sample(demand.stream("think_time_s", chunk), n)
-        prompts = added
-        if demand.growth:
-            history = np.cumsum(added + answers) - answers
-            starts = np.asarray(first[:-1])
-            before = history[starts] - added[starts]
-            prompts = history - np.repeat(before, turns)
+        turns = drawn_turns(demand, chunk, self._size)
+        thinks = demand.think_time_s.sample(demand.stream("think_time_s", chunk), len(turns.added))
         return _Rows(
-            first,
-            (prompts + demand.prefix_tokens).tolist(),
-            answers.tolist(),
+            turns.first.tolist(),
+            turns.ends.tolist(),
+            turns.prompts.tolist(),
+            turns.outputs.tolist(),
             thinks.tolist(),
             list(demand.prefix_runs(chunk, self._size)),
         )

@@ -181,7 +181,7 @@ def test_check_finds_what_only_the_engine_would(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n", encoding="utf-8")
     result = runner.invoke(app, [*arguments[:2], "--set", f"workload.trace.path={path}"])
-    assert "workload.trace.format: the first request cannot be read as this" in result.stderr
+    assert "workload.trace.format: the file cannot be read as this" in result.stderr
     assert "allowed: mooncake, aiperf, azure," in result.stderr
 
 

@@ -66,23 +66,19 @@ def test_mooncake_lines() -> None:
     assert text == '{"timestamp": 27.4825, "input_length": 1, "output_length": 1}\n'
 
 
-def test_mooncake_lines_of_sessions_state_whole_prompts() -> None:
+def test_mooncake_lines_of_sessions_are_whole_prompts_at_their_times() -> None:
+    # With a session_id readers would take each for what it adds to the prompt before.
     text, lost = written("mooncake", CHAT)
     assert [json.loads(line) for line in text.splitlines()][2] == {
         "timestamp": 5000, "input_length": 130, "output_length": 7, "hash_ids": [0, 1],
-        "session_id": "a", "delay": 3000,
     }  # fmt: skip
-    assert not lost
-    text, lost = written("mooncake", CHAT, with_sessions=False)
-    assert "session_id" not in text
     assert lost == ["2 requests are no longer tied to their sessions"]
 
 
 def test_a_file_with_sessions_says_so_in_its_first_row() -> None:
-    for target in ("mooncake", "aiperf"):
-        text, _ = written(target, [CHAT[1], CHAT[1], CHAT[0]])
-        names = [json.loads(line).get("session_id", "-") for line in text.splitlines()]
-        assert names == [None, "-", "a"]
+    text, _ = written("aiperf", [CHAT[1], CHAT[1], CHAT[0]])
+    names = [json.loads(line).get("session_id", "-") for line in text.splitlines()]
+    assert names == [None, "-", "a"]
 
 
 def test_aiperf_turns_add_up_and_wait_for_the_answer() -> None:
@@ -409,7 +405,7 @@ def test_azure_to_mooncake_counts_from_the_first_request(tmp_path: Path) -> None
     assert losses.messages() == ["2 arrivals count from the first one, without their dates"]
 
 
-def test_agent_sessions_are_merged_by_arrival_and_keep_what_they_waited_for() -> None:
+def test_agent_sessions_are_merged_by_arrival() -> None:
     path = shared("agentic_sessions.parquet")
     batches = read(str(path), "agentic", sessions=12)
     demand = recorded(batches, "agentic", has_sessions=True)
@@ -420,15 +416,14 @@ def test_agent_sessions_are_merged_by_arrival_and_keep_what_they_waited_for() ->
     ]
     times = [row["timestamp"] for row in made]
     assert times == sorted(times)
-    assert len({row["session_id"] for row in made}) == 12
-    assert sum("delay" in row for row in made) > len(made) // 2
     chains = Chains()
     for row in made:
         ids = row["hash_ids"]
         assert len(ids) <= math.ceil(row["input_length"] / 512)
         assert chains.admit(tuple(x for block in ids for x in (block, 1))) is None or ids
-    (lost,) = losses.messages()
-    assert "prompts lose some block ids at their ends" in lost
+    tied, cut = losses.messages()
+    assert "no longer tied to their sessions" in tied
+    assert "prompts lose some block ids at their ends" in cut
 
 
 def records(rows: list[tuple[int, float, float, int]], **columns: Any) -> Records:
@@ -524,14 +519,17 @@ def test_a_scenario_becomes_sessions_of_aiperf() -> None:
 def test_a_scenario_comes_back_as_a_trace_with_the_same_prompts(tmp_path: Path) -> None:
     made = of_scenario("mooncake", 512, AGENTS)
     path = tmp_path / "t.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in made if row["session_id"] == "0"))
-    turns = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    (batch,) = read(str(path), "mooncake")
+    assert batch.sessions is None
+    assert batch.inputs.tolist() == [row["input_length"] for row in made]
+    # The first session's turns, by the prompts that continue one another.
+    first = made[0]["hash_ids"]
+    turns = [row for row in made if row["hash_ids"][: len(first)] == first]
     assert [row["input_length"] for row in turns] == [1300, 1610, 1920, 2230]
     for one, two in pairwise(turns):
-        assert two["hash_ids"][: len(one["hash_ids"])] == one["hash_ids"]
         # 0.5 s to the first token, 9 more at 0.02 s, then 5 s of thought.
         assert two["timestamp"] - one["timestamp"] == pytest.approx(5680)
-        assert two["delay"] == 5000
 
 
 # --- writing ------------------------------------------------------------------------------------

@@ -189,8 +189,31 @@ def test_one_aspect_can_change_alone() -> None:
 
 
 def test_sessions_longer_than_a_chunk() -> None:
-    made = tenant(load={"concurrency": 1}, session={"turns": 5000, "growth": True})
+    short = {"input_tokens": 20, "output_tokens": 5}
+    made = tenant(load={"concurrency": 1}, session={"turns": 5000, "growth": True}, **short)
     requests = play(workload(scenario(made, requests=12_000)))
     assert [r.session for r in requests[::5000]] == [0, 1, 2]
-    assert requests[4999].input_tokens == 5000 * 100 + 4999 * 10
+    assert requests[4999].input_tokens == 5000 * 20 + 4999 * 5
     assert math.isclose(requests[4999].blocks[1], requests[4999].input_tokens // 64)
+
+
+def test_a_session_ends_where_its_next_prompt_would_not_fit() -> None:
+    # The model takes 131,072 tokens: prompts of 40,000, 85,000 and 130,000, and no fourth. The
+    # answer to the third ends where the context does.
+    long = {"input_tokens": 40_000, "output_tokens": 5_000}
+    made = tenant(load={"concurrency": 1}, session={"turns": 9, "growth": True}, **long)
+    requests = play(workload(scenario(made, requests=7)))
+    asked = [(r.session, r.input_tokens, r.output_tokens) for r in requests]
+    assert asked == [
+        (session, prompt, answer)
+        for session in (0, 1)
+        for prompt, answer in ((40_000, 5_000), (85_000, 5_000), (130_000, 1_072))
+    ] + [(2, 40_000, 5_000)]
+
+
+def test_documents_are_cut_where_the_context_ends() -> None:
+    documents = {"tokens": 90_000, "count": 3, "number": 2}
+    made = tenant(load={"concurrency": 1}, documents=documents)
+    request = play(workload(scenario(made, requests=1)))[0]
+    assert (request.input_tokens, request.output_tokens) == (131_071, 1)
+    assert sum(request.blocks[1::2]) == 131_071 // 64

@@ -1,17 +1,14 @@
-"""Mooncake traces: one JSON object a line (FAST'25), with `session_id` and `delay` for sessions.
+"""Mooncake traces: one JSON object a line (FAST'25), each a whole prompt at its time.
 
 Lines look as in the published files: `{"timestamp": 27482, "input_length": 6955, "output_length":
-52, "hash_ids": [46, 47]}`, timestamps in milliseconds, whole where they are. Every row states the
-*whole* prompt and its time, so that a row can be understood alone; `delay` (milliseconds after the
-answer it waited for) says beside it what a closed loop needs. AIPerf reads rows with `session_id`
-otherwise (each adds to the prompt): write those with `exports.aiperf`. A file with sessions says so
-in its first row, with a `session_id` of null if that row has none.
+52, "hash_ids": [46, 47]}`, timestamps in milliseconds, whole where they are. The published format
+has no sessions. AIPerf gives its rows a `session_id`, but there each adds to the prompt before:
+`exports.aiperf` writes those.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 
 from factory.workload.exports.rows import Demand, Losses, milliseconds, timed
@@ -39,7 +36,6 @@ def lines(demand: Demand, losses: Losses, *, names_blocks: bool) -> Iterator[str
         losses: Counts what is lost.
         names_blocks: Whether the source names blocks; else no row has `hash_ids`.
     """
-    is_first = demand.has_sessions
     for row in timed(demand.rows, losses):
         made: dict[str, object] = {
             "timestamp": milliseconds(row.time_s),
@@ -48,9 +44,4 @@ def lines(demand: Demand, losses: Losses, *, names_blocks: bool) -> Iterator[str
         }
         if names_blocks:
             made["hash_ids"] = hash_ids(row.blocks)
-        if row.session is not None or is_first:
-            made["session_id"] = row.session
-            is_first = False
-            if not math.isnan(row.delay_s):
-                made["delay"] = milliseconds(row.delay_s)
         yield json.dumps(made) + "\n"

@@ -101,6 +101,10 @@ DELAY = Loss(
     "request is sent at its recorded time, not after the answer it waited for",
     "requests are sent at their recorded times, not after the answers they waited for",
 )
+UNNAMED = Loss(
+    "prompt has no block ids: its source does not record what prompts share",
+    "prompts have no block ids: their source does not record what prompts share",
+)
 DATE = Loss(
     "arrival counts from the first one, without its date",
     "arrivals count from the first one, without their dates",

@@ -10,7 +10,7 @@ from itertools import islice
 from factory.errors import InputError
 from factory.workload.exports import aiperf, azure, bailian, burstgpt, mooncake
 from factory.workload.exports.chunks import coarsened_loss, loses_ids, resized
-from factory.workload.exports.rows import SESSION, Demand, Losses, Row, from_first
+from factory.workload.exports.rows import SESSION, UNNAMED, Demand, Losses, Row, from_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Options:
         target: A name of `TARGETS`.
         block_size: Tokens of a block in the file.
         names_blocks: Whether the source names blocks.
+        asks_blocks: Whether the source's prompts shared blocks that it does not name.
         source_block_size: Tokens of a block of the source; None if it is as in the file.
         with_sessions: Whether to keep sessions; without, every request stands alone at its time.
         from_s: Requests before are left out, seconds after the first; None keeps all.
@@ -57,6 +58,7 @@ class Options:
     target: str
     block_size: int
     names_blocks: bool = True
+    asks_blocks: bool = False
     source_block_size: int | None = None
     with_sessions: bool = True
     from_s: float | None = None
@@ -107,9 +109,12 @@ def lines(demand: Demand, options: Options, losses: Losses) -> Iterator[str]:
         demand.rows = _window(demand.rows, options.from_s or 0.0, options.to_s)
     if options.limit is not None:
         demand.rows = islice(demand.rows, options.limit)
-    if not options.with_sessions and demand.has_sessions:
+    keeps_sessions = options.with_sessions and options.target != "mooncake"
+    if demand.has_sessions and not keeps_sessions:
         demand.rows = _alone(demand.rows, losses)
         demand.has_sessions = False
+    if options.asks_blocks and not options.names_blocks and TARGETS[options.target].block_size:
+        demand.rows = _unnamed(demand.rows, losses)
     source = options.source_block_size
     if source is not None and source != options.block_size:
         demand.rows = _resized(demand.rows, source, options.block_size, losses)
@@ -141,14 +146,19 @@ def _numbered(rows: Iterator[Row]) -> Iterator[Row]:
 def _window(rows: Iterator[Row], from_s: float, to_s: float | None) -> Iterator[Row]:
     origin: float | None = None
     end_s = math.inf if to_s is None else to_s
+    at = 0.0
+    is_empty = True
     for row in rows:
         if origin is None:
             origin = row.time_s
         at = row.time_s - origin
         if at >= end_s:
-            return
+            break
         if at >= from_s:
+            is_empty = False
             yield row
+    if is_empty:
+        raise InputError(f"--from-s: no request comes in this window; the last one is at {at:g} s")
 
 
 def _alone(rows: Iterator[Row], losses: Losses) -> Iterator[Row]:
@@ -157,6 +167,12 @@ def _alone(rows: Iterator[Row], losses: Losses) -> Iterator[Row]:
             losses.count(SESSION)
             row.session, row.turn, row.agent, row.after = None, 0, 0, -1
             row.delay_s = math.nan
+        yield row
+
+
+def _unnamed(rows: Iterator[Row], losses: Losses) -> Iterator[Row]:
+    for row in rows:
+        losses.count(UNNAMED)
         yield row
 
 

@@ -100,7 +100,7 @@ def from_zero(batches: Iterable[Rows], scale: float = 1.0) -> Iterator[Rows]:
 def spread(
     batches: Iterable[Rows], width_s: float, seed: int, replication: int, name: str
 ) -> Iterator[Rows]:
-    """Yields batches whose equal times are spread evenly over the time up to the next.
+    """Yields batches whose equal times are spread at random over the time up to the next.
 
     A clock that ticks every few seconds puts all arrivals of a tick on one instant; replayed so,
     they would be a burst that never happened. Rows keep their order.
