@@ -322,3 +322,18 @@ def test_no_such_workload_by_name():
 )
 def test_nonsense_is_told_and_never_a_fault(minimal, problems, workload):
     assert problems(using(minimal, workload))
+
+
+def test_shares_of_ones_own_leave_tenants_out(minimal):
+    mix = {"rate": 4, "shares": {"chat": 0.75, "rag": 0.25}, "toward": {"coding-agent": 1.0}}
+    made = load(using(minimal, {"use": "mixed-2026", "mix": mix}))
+    assert [tenant.name for tenant in made.workload.tenants] == ["chat", "rag", "coding-agent"]
+    named = {
+        "use": "mixed-2026",
+        "mix": mix,
+        "tenants": [{"name": "reasoning", "load": {"rate": 1}}],
+    }
+    made = load(using(minimal, named))
+    assert {tenant.name for tenant in made.workload.tenants} == {
+        "reasoning", "chat", "rag", "coding-agent",
+    }  # fmt: skip
