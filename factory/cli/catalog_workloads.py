@@ -14,7 +14,7 @@ from factory.scenario.mix import Mix
 from factory.scenario.workloads import WorkloadFile, read_workload, shipped_workloads
 
 if TYPE_CHECKING:
-    from factory.workload.expected import SessionMeans
+    from factory.workload.sessions.expected import SessionMeans
 
 BLOCK_SIZE = 64
 

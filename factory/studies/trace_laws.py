@@ -13,7 +13,7 @@ import numpy as np
 from factory.scenario.lengths import Length
 from factory.studies.trace_stats import Floats, Ints
 from factory.workload import lengths
-from factory.workload.distributions import Distribution
+from factory.workload.lengths.distributions import Distribution
 
 #: A law is taken if no share is further off than this (Kolmogorov–Smirnov distance) …
 MOST_KS = 0.03

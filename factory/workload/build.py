@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from factory.errors import Problem, ScenarioError
 from factory.scenario import Catalog, Load, Scenario
 from factory.scenario.tenant_load import WarmStart
-from factory.workload import agents, arrivals, profiles
-from factory.workload.agents import AgentDemand
-from factory.workload.clock import Clock
+from factory.workload import arrivals
+from factory.workload.arrivals import profiles
+from factory.workload.arrivals.clock import Clock
 from factory.workload.demands import Demands
-from factory.workload.expected import session_means
 from factory.workload.loops import ClosedLoop, OpenLoop, Script, UnderWay
 from factory.workload.mix import Mix, Source
-from factory.workload.plan import Answers, PlanScript
 from factory.workload.protocol import Workload
 from factory.workload.retries import Retries, policy
-from factory.workload.tenants import script
+from factory.workload.sessions.agent_plans import plans
+from factory.workload.sessions.agents import AgentDemand
+from factory.workload.sessions.expected import session_means
+from factory.workload.sessions.plan import Answers, PlanScript
+from factory.workload.sessions.tenants import script
 from factory.workload.traces.open import source as trace_source
 
 
@@ -89,7 +91,7 @@ class _Tenants:
         if isinstance(demand, AgentDemand):
             base = demand.base
             asked = planned = PlanScript(
-                agents.plans(demand),
+                plans(demand),
                 base.tenant,
                 base.deployment,
                 base.source,

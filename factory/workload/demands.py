@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from factory.scenario import Catalog, Deployment, Load, Scenario, Tenant
 from factory.scenario.mix import tenants_of
-from factory.workload import agents, lengths
-from factory.workload.agents import AgentDemand
-from factory.workload.distributions import Distribution, clipped
-from factory.workload.documents import documents_of
-from factory.workload.expected import SessionMeans, session_means
-from factory.workload.joints import Clipped
+from factory.workload import lengths
+from factory.workload.lengths.distributions import Distribution, clipped
+from factory.workload.lengths.joints import Clipped
 from factory.workload.mixing import loads
-from factory.workload.tenants import TenantDemand
+from factory.workload.sessions import agents
+from factory.workload.sessions.agents import AgentDemand
+from factory.workload.sessions.documents import documents_of
+from factory.workload.sessions.expected import SessionMeans, session_means
+from factory.workload.sessions.tenants import TenantDemand
 
 
 def longest_context(deployment: Deployment, catalog: Catalog) -> int:

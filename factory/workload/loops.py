@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Protocol
 
 from factory.records.codes import COMPLETED, IN_FLIGHT
-from factory.workload.plan import Answers, PlanScript
 from factory.workload.request import Request
+from factory.workload.sessions.plan import Answers, PlanScript
 
 #: A client whose request was turned away waits this long before its next session (assumed), so
 #: that a closed loop in which everything is rejected still moves time on.

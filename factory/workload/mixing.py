@@ -16,7 +16,7 @@ from factory.scenario.mix import Held, Mix, tenants_of
 from factory.scenario.tenant_load import Load, RateProfile
 
 if TYPE_CHECKING:
-    from factory.workload.expected import SessionMeans
+    from factory.workload.sessions.expected import SessionMeans
 
 
 def shares_at(mix: Mix, at_s: float = 0.0) -> dict[str, float]:

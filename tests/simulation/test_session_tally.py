@@ -29,8 +29,8 @@ from factory.simulation.session_tally import SessionTally
 from factory.workload import Request, Workload
 from factory.workload.loops import OpenLoop
 from factory.workload.mix import Mix
-from factory.workload.plan import PlanScript, SessionPlan
 from factory.workload.retries import Retries, RetryPolicy
+from factory.workload.sessions.plan import PlanScript, SessionPlan
 
 NAN = math.nan
 

@@ -10,12 +10,13 @@ from demand import tenant
 
 from factory.records.codes import COMPLETED
 from factory.scenario import Tenant
-from factory.workload.agents import AgentDemand, demand, plans
-from factory.workload.documents import documents_of
 from factory.workload.lengths import seconds, tokens
-from factory.workload.plan import PlanScript, SessionPlan
 from factory.workload.request import Request
-from factory.workload.tenants import TenantDemand
+from factory.workload.sessions.agent_plans import plans
+from factory.workload.sessions.agents import AgentDemand, demand
+from factory.workload.sessions.documents import documents_of
+from factory.workload.sessions.plan import PlanScript, SessionPlan
+from factory.workload.sessions.tenants import TenantDemand
 
 
 def base(block_size: int = 10, seed: int = 1, **fields: Any) -> TenantDemand:

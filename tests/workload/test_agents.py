@@ -9,8 +9,8 @@ from planned import agent, planned, walked
 
 from factory.scenario import Tenant
 from factory.statistics import bonferroni, mean_interval
-from factory.workload.agents import is_needed
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE
+from factory.workload.sessions.agents import is_needed
 
 PRIVATE = SESSION_BASE
 TOOLS = {"calls": 2, "latency_s": 3, "result_tokens": 11, "output_tokens": 5}

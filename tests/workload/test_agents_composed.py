@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from planned import agent, planned
 
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, Chains, Runs, merged, trimmed
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.plan import SessionPlan
 
 
 def spread(mean: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from factory.statistics import bonferroni, mean_interval, student_t
 from factory.workload.arrivals import CHUNK, Renewal, client_starts
-from factory.workload.operational import unit_gaps, unit_times, weibull_shape
-from factory.workload.profiles import points
+from factory.workload.arrivals.operational import unit_gaps, unit_times, weibull_shape
+from factory.workload.arrivals.profiles import points
 
 
 def arrivals(

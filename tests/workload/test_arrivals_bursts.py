@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from factory.statistics import bonferroni, mean_interval
 from factory.workload.arrivals import build
-from factory.workload.bursts import ModulatedPoisson
-from factory.workload.profiles import points
+from factory.workload.arrivals.bursts import ModulatedPoisson
+from factory.workload.arrivals.profiles import points
 
 CHAINS: dict[str, dict[str, Any]] = {
     "bursts": {"factors": (1.0, 5.0), "means_s": (27.0, 3.0)},
@@ -151,6 +151,6 @@ def load() -> Any:
 def clock() -> Any:
     import datetime as dt
 
-    from factory.workload.clock import Clock
+    from factory.workload.arrivals.clock import Clock
 
     return Clock(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))

@@ -9,8 +9,8 @@ import pytest
 from factory.errors import InputError
 from factory.scenario import Load
 from factory.workload.arrivals import Daily, Renewal, before, build, session_rate
-from factory.workload.clock import Clock
-from factory.workload.profiles import points
+from factory.workload.arrivals.clock import Clock
+from factory.workload.arrivals.profiles import points
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 

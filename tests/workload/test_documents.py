@@ -9,12 +9,12 @@ from planned import agent, base, planned
 
 from factory.scenario import Length
 from factory.statistics import bonferroni, stream
-from factory.workload import documents as module
 from factory.workload.arrivals import CHUNK
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, Chains, Runs
-from factory.workload.documents import Corpus
 from factory.workload.lengths import tokens
-from factory.workload.tenants import script
+from factory.workload.sessions import documents as module
+from factory.workload.sessions.documents import Corpus
+from factory.workload.sessions.tenants import script
 
 LENGTHS = {"distribution": "uniform", "min": 20, "max": 90}
 

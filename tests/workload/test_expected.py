@@ -6,9 +6,9 @@ import pytest
 from planned import agent, base, planned
 
 from factory.statistics import bonferroni, mean_interval
-from factory.workload.expected import session_means
 from factory.workload.loops import Script
-from factory.workload.tenants import TenantDemand, script
+from factory.workload.sessions.expected import session_means
+from factory.workload.sessions.tenants import TenantDemand, script
 
 SPREAD = {"distribution": "exponential", "mean": 300}
 TURNS = {"distribution": "geometric", "mean": 4}

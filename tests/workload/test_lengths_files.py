@@ -14,8 +14,8 @@ from factory.errors import InputError
 from factory.scenario import Length
 from factory.scenario.lengths import JointLengths
 from factory.statistics import stream
-from factory.workload.columns import read_columns
 from factory.workload.lengths import joint, seconds, tokens
+from factory.workload.lengths.columns import read_columns
 
 TRACES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "traces"
 ROWS = [(100, 5), (4000, 80), (20, 900), (20, 1)]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from factory.scenario import Length
 from factory.statistics import stream
-from factory.workload.empirical_laws import discrete, histogram, table
 from factory.workload.lengths import Distribution, clipped, counts, seconds, tokens
+from factory.workload.lengths.empirical_laws import discrete, histogram, table
 
 
 def length(**fields: Any) -> Length:
@@ -120,6 +120,11 @@ def test_quantiles_of_a_mixture_are_the_smallest_that_do(
     x = law.quantile(np.array([p]))
     assert law.survival(x)[0] <= 1 - p + 1e-9
     assert law.survival(np.maximum(x * (1 - 1e-9) - 1e-12, 0))[0] >= 1 - p - 1e-6 or x[0] == 0
+
+
+def test_corners_of_a_table_come_out_as_given() -> None:
+    law = seconds(length(quantiles=[[0, 0], [0.5, 667], [0.8, 667], [1, 4000]])).law
+    assert law.quantile(np.array([0.5, 0.6, 0.75, 0.8, 1.0])).tolist() == [667, 667, 667, 667, 4000]
 
 
 def test_a_mixture_of_constants_draws_no_other_value() -> None:

@@ -11,9 +11,9 @@ from factory.scenario import catalog, load, resolved
 from factory.scenario.mix import Mix, MixPoint
 from factory.scenario.tenant_load import Load, RateProfile
 from factory.workload.build import build
-from factory.workload.expected import SessionMeans
 from factory.workload.generate import answers_after, generate
 from factory.workload.mixing import loads, per_session, rates, share_profile, shares_at
+from factory.workload.sessions.expected import SessionMeans
 
 MEANS = {
     "chat": SessionMeans(2.5, 3000.0, 500.0, 700.0, 2.5),

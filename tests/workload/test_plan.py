@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from factory.records.codes import COMPLETED, REJECTED
 from factory.workload.loops import ClosedLoop, OpenLoop, UnderWay
 from factory.workload.mix import Mix
-from factory.workload.plan import Answers, PlanScript, SessionPlan
 from factory.workload.request import Request
+from factory.workload.sessions.plan import Answers, PlanScript, SessionPlan
 
 
 def plan(

@@ -14,9 +14,9 @@ from factory.errors import InputError
 from factory.scenario.tenant_load import RateProfile
 from factory.statistics import bonferroni
 from factory.workload.arrivals import Renewal
-from factory.workload.clock import Clock
-from factory.workload.curves import Days
-from factory.workload.profiles import Profile, build, points, product
+from factory.workload.arrivals.clock import Clock
+from factory.workload.arrivals.curves import Days
+from factory.workload.arrivals.profiles import Profile, build, points, product
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.workload.blocks import Chains, Runs, chained, merged
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.plan import SessionPlan
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.parquet_rows import Lists, Strings, batches, column_names
 from factory.workload.traces.rows import MAX_TOKENS

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.plan import SessionPlan
 from factory.workload.traces.aiperf_dag import plans
 from factory.workload.traces.aiperf_turns import Conversation, Turn, conversation
 from factory.workload.traces.bad_rows import BadRows

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from factory.errors import InputError
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.plan import SessionPlan
 from factory.workload.traces.aiperf_turns import Conversation
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.texts import Text, Texts

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from factory.errors import InputError
-from factory.workload.plan import SessionPlan
 from factory.workload.replay import moved
+from factory.workload.sessions.plan import SessionPlan
 from factory.workload.traces import (
     agentic,
     aiperf,

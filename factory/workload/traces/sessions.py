@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.workload.blocks import Runs, trimmed
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.plan import SessionPlan
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.batch import Records
 from factory.workload.traces.waits import after_each

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from factory.workload.blocks import SOURCE_SPAN, Runs, refined, trimmed
 from factory.workload.loops import ClosedLoop, OpenLoop
-from factory.workload.plan import PlanScript, SessionPlan
 from factory.workload.replay import moved
 from factory.workload.request import Request
+from factory.workload.sessions.plan import PlanScript, SessionPlan
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.rows import Rows
 from factory.workload.traces.sessions import TraceSession

@@ -14,7 +14,7 @@ import numpy as np
 
 from factory.errors import InputError
 from factory.scenario.nearest import nearest
-from factory.workload.laws import Floats
+from factory.workload.lengths.laws import Floats
 from factory.workload.traces.lines import line_blocks
 
 Rows = Iterator[tuple[int, list[Any]]]

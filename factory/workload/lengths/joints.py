@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from factory.workload.distributions import Distribution, clipped
-from factory.workload.empirical_laws import discrete
-from factory.workload.laws import Floats, normal_cdf
-from factory.workload.mixtures import Bounded, Mixture, picks
+from factory.workload.lengths.distributions import Distribution, clipped
+from factory.workload.lengths.empirical_laws import discrete
+from factory.workload.lengths.laws import Floats, normal_cdf
+from factory.workload.lengths.mixtures import Bounded, Mixture, picks
 
 # The largest number below 1: a quantile of 1 is infinite.
 _BELOW_ONE = 1 - 2.0**-53

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.statistics import stream
-from factory.workload.operational import moved, unit_times
-from factory.workload.profiles import Profile
-from factory.workload.segments import Floats, Segments, product
+from factory.workload.arrivals.operational import moved, unit_times
+from factory.workload.arrivals.profiles import Profile
+from factory.workload.arrivals.segments import Floats, Segments, product
 
 #: Stays drawn at a time.
 _STAYS = 4096

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from factory.workload.clock import Clock
-from factory.workload.segments import Floats, Segments, product
+from factory.workload.arrivals.clock import Clock
+from factory.workload.arrivals.segments import Floats, Segments, product
 
 _DAY_S = 86400.0
 _QUARTER_S = 900.0

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factory.workload.arrivals import CHUNK
-from factory.workload.distributions import Distribution
-from factory.workload.documents import Corpus
-from factory.workload.joints import copula
+from factory.workload.lengths.distributions import Distribution
+from factory.workload.lengths.joints import copula
+from factory.workload.sessions.documents import Corpus
 
 if TYPE_CHECKING:
-    from factory.workload.agents import AgentDemand, Edits, Subagents, Tools
-    from factory.workload.tenants import TenantDemand
+    from factory.workload.sessions.agents import AgentDemand, Edits, Subagents, Tools
+    from factory.workload.sessions.tenants import TenantDemand
 
 # Fewest sessions drawn at a time, however many requests they have.
 _FEWEST_SESSIONS = 16

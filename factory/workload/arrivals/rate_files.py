@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.errors import InputError
-from factory.workload.segments import Floats
+from factory.workload.arrivals.segments import Floats
 from factory.workload.traces.lines import line_blocks
 
 COLUMNS = ("time_s", "rate")

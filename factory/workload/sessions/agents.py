@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import TYPE_CHECKING
 
-from factory.workload.agent_draws import draw, sessions_per_chunk
-from factory.workload.agent_plans import Planner
-from factory.workload.distributions import Distribution, clipped
 from factory.workload.lengths import counts, seconds, tokens
-from factory.workload.plan import SessionPlan
-from factory.workload.tenants import TenantDemand
+from factory.workload.lengths.distributions import Distribution, clipped
+from factory.workload.sessions.tenants import TenantDemand
 
 if TYPE_CHECKING:
     from factory.scenario import Tenant
@@ -200,17 +195,3 @@ def demand(tenant: Tenant, base: TenantDemand, max_context: int) -> AgentDemand:
         max_context,
         session.first_input_correlation,
     )
-
-
-def plans(demand: AgentDemand) -> Iterator[SessionPlan]:
-    """Yields the sessions of a tenant, without end.
-
-    Session i is a function of the seed, the replication, the tenant's name and i. Sessions whose
-    next prompt would not fit `max_context` end there.
-    """
-    planner = Planner(demand)
-    size = sessions_per_chunk(demand)
-    for chunk in count():
-        draws = draw(demand, chunk, size, planner.corpus)
-        for session in range(size):
-            yield planner.plan(draws, session, chunk * size + session)

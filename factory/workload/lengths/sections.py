@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from factory.workload.columns import read_columns
-from factory.workload.distributions import Distribution, clipped
-from factory.workload.empirical_laws import discrete, histogram, table
-from factory.workload.joints import Classes, Clipped, Copula, Joint, Pairs, copula, pairs
-from factory.workload.laws import (
+from factory.workload.lengths.columns import read_columns
+from factory.workload.lengths.distributions import Distribution
+from factory.workload.lengths.empirical_laws import discrete, histogram, table
+from factory.workload.lengths.joints import Classes, Joint, copula, pairs
+from factory.workload.lengths.laws import (
     Constant,
     Exponential,
     Floats,
@@ -24,23 +24,10 @@ from factory.workload.laws import (
     Uniform,
     Weibull,
 )
-from factory.workload.mixtures import Bounded, Mixture, shares_of
+from factory.workload.lengths.mixtures import Bounded, Mixture, shares_of
 
 if TYPE_CHECKING:
     from factory.scenario.lengths import Component, JointLengths, Length
-
-__all__ = [
-    "Clipped",
-    "Copula",
-    "Distribution",
-    "Joint",
-    "Pairs",
-    "clipped",
-    "counts",
-    "joint",
-    "seconds",
-    "tokens",
-]
 
 T = TypeVar("T")
 

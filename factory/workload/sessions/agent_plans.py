@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
-from factory.workload.agent_draws import AgentDraws
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
-from factory.workload.contexts import Context, Draft
-from factory.workload.documents import subagent_prefix
-from factory.workload.plan import SessionPlan
+from factory.workload.sessions.agent_draws import AgentDraws, draw, sessions_per_chunk
+from factory.workload.sessions.contexts import Context, Draft
+from factory.workload.sessions.documents import subagent_prefix
+from factory.workload.sessions.plan import SessionPlan
 
 if TYPE_CHECKING:
-    from factory.workload.agents import AgentDemand
+    from factory.workload.sessions.agents import AgentDemand
 
 # Of a session's ids, the main agent's contexts take those below, its sub-agents' those above.
 _HALF = RUN_SPAN // 2
@@ -199,3 +200,17 @@ class _Team:
                 return
             new, delay_s = draws.member_results[call], draws.member_latencies_s[call]
         agent.ask(new, draws.member_answers[k], delay_s)
+
+
+def plans(demand: AgentDemand) -> Iterator[SessionPlan]:
+    """Yields the sessions of a tenant, without end.
+
+    Session i is a function of the seed, the replication, the tenant's name and i. Sessions whose
+    next prompt would not fit `max_context` end there.
+    """
+    planner = Planner(demand)
+    size = sessions_per_chunk(demand)
+    for chunk in count():
+        draws = draw(demand, chunk, size, planner.corpus)
+        for session in range(size):
+            yield planner.plan(draws, session, chunk * size + session)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from factory.workload.laws import Constant, Floats, Law
+from factory.workload.lengths.laws import Constant, Floats, Law
 
 # Rounded values are summed one by one up to so many above the lowest; beyond, the integral is as
 # good (its error is below 1/12 square token in the variance, and far less in the mean).

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from factory.statistics import stream
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs
-from factory.workload.distributions import Distribution
 from factory.workload.lengths import tokens
+from factory.workload.lengths.distributions import Distribution
 
 if TYPE_CHECKING:
     from factory.scenario.session import Documents as Section

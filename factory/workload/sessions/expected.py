@@ -11,10 +11,10 @@ from itertools import count
 import numpy as np
 
 from factory.statistics import stream
-from factory.workload.agent_draws import draw, sessions_per_chunk
-from factory.workload.agent_plans import Planner
-from factory.workload.agents import AgentDemand
-from factory.workload.tenants import TenantDemand, drawn_turns
+from factory.workload.sessions.agent_draws import draw, sessions_per_chunk
+from factory.workload.sessions.agent_plans import Planner
+from factory.workload.sessions.agents import AgentDemand
+from factory.workload.sessions.tenants import TenantDemand, drawn_turns
 
 #: Sessions, or prompts with documents, over which a mean is taken that has no closed form.
 SESSIONS = 4096

@@ -13,15 +13,15 @@ from factory.records.codes import COMPLETED
 from factory.statistics import stream
 from factory.workload.arrivals import CHUNK
 from factory.workload.blocks import RUN_SPAN, SESSION_BASE, SOURCE_SPAN, Runs, trimmed
-from factory.workload.distributions import Distribution
-from factory.workload.documents import Corpus, Documents
+from factory.workload.lengths.distributions import Distribution
 from factory.workload.loops import Script
 from factory.workload.request import Request
+from factory.workload.sessions.documents import Corpus, Documents
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from factory.workload.joints import Joint
+    from factory.workload.lengths.joints import Joint
 
 # Fewest sessions drawn at a time, however many turns they have.
 _FEWEST_SESSIONS = 16

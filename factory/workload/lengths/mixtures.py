@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factory.workload.laws import Floats, Law
+from factory.workload.lengths.laws import Floats, Law
 
 # Halvings after which two numbers that hold a quantile between them are neighbours.
 _HALVINGS = 120

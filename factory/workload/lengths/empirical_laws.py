@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.workload.laws import Floats
+from factory.workload.lengths.laws import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ class Table:
             return np.interp(p, self.p, self.values)
         logs = np.interp(p, self.p, self.logs)
         values = np.exp(logs, out=logs)
-        # The ends come out as they were given, whatever exp and log round.
-        np.clip(values, self.values[0], self.values[-1], out=values)
+        # Corners come out as they were given, whatever exp and log round.
+        at = np.clip(np.searchsorted(self.p, p, side="right") - 1, 0, len(self.p) - 2)
+        np.clip(values, self.values[at], self.values[at + 1], out=values)
+        values[p >= 1] = self.values[-1]
         if self.split > 0:
             low = p < self.split
             values[low] = np.interp(p[low], self.p, self.values)

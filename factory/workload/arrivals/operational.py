@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from factory.statistics import stream
-from factory.workload.profiles import ENDED_S
-from factory.workload.segments import Floats, Segments
+from factory.workload.arrivals.profiles import ENDED_S
+from factory.workload.arrivals.segments import Floats, Segments
 
 #: Rows drawn at a time; row i of a source is a function of the seed, the source's name and i.
 CHUNK = 4096

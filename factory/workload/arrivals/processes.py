@@ -10,22 +10,11 @@ from typing import Protocol
 
 from factory.errors import InputError
 from factory.scenario.tenant_load import DEFAULT_BURST, Bursts, Load
-from factory.workload import profiles, rate_files
-from factory.workload.bursts import ModulatedPoisson
-from factory.workload.clock import Clock
-from factory.workload.operational import CHUNK, Kind, cut, moved, unit_times, weibull_shape
-from factory.workload.profiles import Profile
-
-__all__ = [
-    "CHUNK",
-    "Arrivals",
-    "Daily",
-    "Renewal",
-    "before",
-    "build",
-    "client_starts",
-    "session_rate",
-]
+from factory.workload.arrivals import profiles, rate_files
+from factory.workload.arrivals.bursts import ModulatedPoisson
+from factory.workload.arrivals.clock import Clock
+from factory.workload.arrivals.operational import Kind, cut, moved, unit_times, weibull_shape
+from factory.workload.arrivals.profiles import Profile
 
 _DAY_S = 86400.0
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factory.scenario.tenant_load import RateProfile, Spike
-from factory.workload import rate_files
-from factory.workload.clock import Clock
-from factory.workload.curves import Curve, Days, From, Points, Product
-from factory.workload.segments import Floats, Segments, joined
+from factory.workload.arrivals import rate_files
+from factory.workload.arrivals.clock import Clock
+from factory.workload.arrivals.curves import Curve, Days, From, Points, Product
+from factory.workload.arrivals.segments import Floats, Segments, joined
 
 #: A curve under which no area has been added for so long has ended, s.
 ENDED_S = 1e9

@@ -1,0 +1,1 @@
+"""What sessions ask: turns and plans of agents, and what their prompts share."""
