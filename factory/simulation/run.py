@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def simulate(
             "run_dir": str(directory.final),
             **summary,
             "skipped_rows": workload.skipped_rows,
-            "notes": notes(scenario, known),
+            "notes": notes(scenario, known) + _silent(summary),
             "simulated_s": end_s,
             "events": kernel.fired,
             "events_per_request": kernel.fired / requests if requests else None,
@@ -200,6 +200,15 @@ def drive(
     for deployment in plant.deployments:
         deployment.close()
     return end_s
+
+
+def _silent(summary: Mapping[str, Any]) -> list[str]:
+    """Tenants that asked nothing while it was measured, a line each."""
+    return [
+        f"tenant {name} asked nothing in the measured interval"
+        for name, tenant in summary["attainment"].items()
+        if not tenant["offered"]
+    ]
 
 
 def _require_measured(plant: Plant, from_s: float, to_s: float, drain: bool) -> None:
