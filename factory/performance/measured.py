@@ -64,7 +64,7 @@ class _DecodeLines:
         slopes += [
             (seconds[i] - seconds[i - 1]) / (knots[i] - knots[i - 1]) for i in range(1, len(knots))
         ]
-        slopes.append(surface.last_slope(batch, seconds))
+        slopes.append(surface.last_slope(batch) * stretch)
         at = [0, *range(len(knots))]
         self.fixed = [seconds[i] - s * knots[i] for i, s in zip(at, slopes, strict=True)]
         self.token = [s / batch for s in slopes]

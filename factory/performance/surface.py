@@ -50,7 +50,7 @@ class StepSurface:
         values: Seconds of each row at each knot.
     """
 
-    __slots__ = ("_beyond", "knots", "lifts", "rows", "values")
+    __slots__ = ("_beyond", "_last_slopes", "knots", "lifts", "rows", "values")
 
     def __init__(
         self,
@@ -72,6 +72,10 @@ class StepSurface:
                 lifts.append(Lift(measured, float(ratio)))
         self.lifts = tuple(sorted(lifts, key=lambda lift: -lift.ratio))
         self.values: list[list[float]] = values.tolist()
+        slopes = np.zeros(len(self.rows))
+        if len(self.knots) > 1:
+            slopes = (values[:, -1] - values[:, -2]) / (self.knots[-1] - self.knots[-2])
+        self._last_slopes: list[float] = np.maximum.accumulate(slopes).tolist()
 
     def _filled(self, row: float, points: Sequence[tuple[float, float, Row]]) -> list[float]:
         """One row's seconds at all knots."""
@@ -121,10 +125,15 @@ class StepSurface:
                 mixed[knot] = max(mixed[knot], mixed[knot - 1])
         return mixed
 
-    def last_slope(self, x: float, mixed: Sequence[float]) -> float:
-        """Seconds per knot unit after the last knot, for the row coordinate ``x``."""
+    def last_slope(self, x: float) -> float:
+        """Seconds per knot unit after the last knot, for the row coordinate ``x``.
+
+        A row goes on no flatter than those before it, so that times do not fall from row to row.
+        """
         if self._beyond is not None:
             return self._beyond(x)
-        if len(self.knots) < 2:
-            return 0.0
-        return (mixed[-1] - mixed[-2]) / (self.knots[-1] - self.knots[-2])
+        low, high, weight = self.row_weights(x)
+        first, second = self._last_slopes[low], self._last_slopes[high]
+        if low == high:
+            return first * max(x / self.rows[0], 1.0)
+        return first + weight * (second - first)

@@ -227,6 +227,15 @@ def test_a_segment_says_what_its_steps_would(
             assert later.full_base_s == pytest.approx(full, rel=1e-9)
 
 
+def test_a_larger_batch_goes_on_no_flatter_than_a_smaller_one() -> None:
+    # Lifted to 2 ms at both contexts, the batch of 2 would stay there while that of 1 climbs on.
+    times = {(1, 1): 1.0, (1, 2): 2.0, (2, 1): 2.0, (2, 2): 1.0}
+    surface = decode_surface(
+        [Row("decode", batch, context, 0, ms, 0) for (batch, context), ms in times.items()]
+    )
+    assert surface.last_slope(1) == surface.last_slope(2) == pytest.approx(1e-3)
+
+
 @settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(noisy_tables(), st.data())
 def test_time_never_falls_when_a_step_does_more(table: StepTable, data: st.DataObject) -> None:

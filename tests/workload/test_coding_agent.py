@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments_beside import experiment
 
-from experiments.workloads.coding_agent import fitted, of_trace, read
-from experiments.workloads.measured import asked, measure
 from factory.scenario.workloads import read_workload
+
+fitting = experiment("workloads.coding_agent")
+measured = experiment("workloads.measured")
 
 DATA = Path(__file__).parents[2] / ".." / "shared/data/traces/agentic_sessions.parquet"
 
@@ -32,12 +34,12 @@ SESSIONS = 1500
 
 @pytest.fixture(scope="module")
 def requests():
-    return asked({"like": "coding-agent"}, SESSIONS)
+    return measured.asked({"like": "coding-agent"}, SESSIONS)
 
 
 @pytest.fixture(scope="module")
 def workload(requests):
-    return measure(requests)
+    return measured.measure(requests)
 
 
 @pytest.mark.parametrize("what", list(TRACE))
@@ -62,12 +64,12 @@ def test_sub_agents_come_as_often_as_recorded(requests):
 def rows():
     if not DATA.is_file():
         pytest.skip("needs ../shared/data/traces/agentic_sessions.parquet")
-    return read(DATA)
+    return fitting.read(DATA)
 
 
 def test_the_shipped_tables_are_those_of_the_trace(rows):
     (tenant,) = read_workload("coding-agent").data["tenants"]
-    for path, table in fitted(rows).items():
+    for path, table in fitting.fitted(rows).items():
         shipped = reduce(getitem, path.split("."), tenant)
         if len(table) == 1:
             assert shipped == table[0][1], path
@@ -76,7 +78,7 @@ def test_the_shipped_tables_are_those_of_the_trace(rows):
 
 
 def test_the_figures_held_to_are_those_of_the_trace(rows):
-    trace = of_trace(rows)
+    trace = fitting.of_trace(rows)
     for what, (median, p90) in TRACE.items():
         found = np.quantile(getattr(trace, what), (0.5, 0.9))
         assert found == pytest.approx((median, p90), rel=0.005)

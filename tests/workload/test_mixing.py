@@ -3,10 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from experiments_beside import experiment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.workloads.measured import scenario_of
 from factory.scenario import catalog, load, resolved
 from factory.scenario.mix import Mix, MixPoint
 from factory.scenario.tenant_load import Load, RateProfile
@@ -14,6 +14,8 @@ from factory.workload.build import build
 from factory.workload.generate import answers_after, generate
 from factory.workload.mixing import loads, per_session, rates, share_profile, shares_at
 from factory.workload.sessions.expected import SessionMeans
+
+measured = experiment("workloads.measured")
 
 MEANS = {
     "chat": SessionMeans(2.5, 3000.0, 500.0, 700.0, 2.5),
@@ -104,7 +106,7 @@ def test_loads_follow_the_schedule_and_the_profile():
 @pytest.mark.parametrize("position", [0.0, 0.5, 1.0])
 def test_a_mix_asks_what_it_holds_wherever_it_stands(position):
     """20 requests a second for 1,000 s, in sessions of one and of five."""
-    data = resolved(scenario_of({"like": "reasoning"}, 1000))
+    data = resolved(measured.scenario_of({"like": "reasoning"}, 1000))
     plain = {"input_tokens": 100, "output_tokens": 10}
     data["workload"] = {
         "tenants": [

@@ -6,11 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from experiments_beside import experiment
 
-from experiments.workloads.measured import asked, cached_ratio
 from factory.scenario import Tenant
 from factory.scenario.workloads import read_workload, shipped_workloads
 from factory.workload.demands import means_of
+
+measured = experiment("workloads.measured")
 
 SESSIONS = 6000
 
@@ -32,7 +34,7 @@ def requests():
 
     def of(name, sessions=SESSIONS):
         if name not in known:
-            known[name] = [request for request, _ in asked({"like": name}, sessions)]
+            known[name] = [request for request, _ in measured.asked({"like": name}, sessions)]
         return known[name]
 
     return of
@@ -65,7 +67,7 @@ def test_long_chats_repeat_as_much_as_recorded(requests):
     prompts = [
         (0, request.input_tokens, request.blocks) for request in requests("long-context-chat")
     ]
-    assert cached_ratio(prompts, 64) == pytest.approx(0.374, abs=0.08)
+    assert measured.cached_ratio(prompts, 64) == pytest.approx(0.374, abs=0.08)
 
 
 def test_three_percent_of_the_documents_answer_sixty_percent_of_the_questions():
