@@ -132,8 +132,8 @@ def _gaps(time: Mapping[str, Any]) -> str:
         text += f", {within:.2f} within windows"
     if time["clock_tick_s"]:
         text += (
-            f"; the clock ticks every {time['clock_tick_s']:g} s, so arrivals were spread evenly "
-            f"within ticks (as recorded: {time['gap_cv_as_recorded']:.2f})"
+            f"; the clock ticks every {time['clock_tick_s']:g} s, so arrivals were spread at "
+            f"random within ticks (as recorded: {time['gap_cv_as_recorded']:.2f})"
         )
     return text
 

@@ -89,7 +89,7 @@ def _time_lines(time: Mapping[str, Any]) -> tuple[Line, ...]:
         Line(
             "CV of gaps",
             NONE if cv is None else f"{cv:.2f}",
-            f"spread evenly in the clock's ticks of {tick:g} s"
+            f"spread at random in the clock's ticks of {tick:g} s"
             if tick
             else "1 for Poisson arrivals",
         ),

@@ -209,11 +209,12 @@ def _contract(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
 
 
 def _demand(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
-    """A demand that cannot be made, as far as its first request tells."""
+    """A demand that cannot be made: by its files, and by the first request of its trace."""
     trace = scenario.workload.trace
     sizes = [block_size(deployment) for deployment in scenario.deployments]
     try:
-        first = next(iter(build_workload(scenario, catalog, sizes).start()), None)
+        workload = build_workload(scenario, catalog, sizes)
+        first = None if trace is None else next(iter(workload.start()), None)
     except ScenarioError as error:
         yield from error.problems
     except InputError as error:

@@ -92,7 +92,7 @@ class Clock:
             self._decide()
 
     def spread_arrivals(self) -> Arrivals | None:
-        """The arrivals spread evenly within ticks; None where the clock does not tick."""
+        """The arrivals spread at random within ticks; None where the clock does not tick."""
         if not self._is_decided:
             self._decide()
         if self.tick_s is None:
@@ -142,7 +142,7 @@ def tick_of(times: Floats) -> float | None:
 
 
 def spread_ticks(times: Floats, tick_s: float | None) -> Floats:
-    """Arrivals spread evenly over the ticks of their clock (seeded); as they are without one."""
+    """Arrivals spread at random over the ticks of their clock (seeded); as they are without one."""
     if tick_s is None:
         return times
     rows = iter([Rows(times, [], [], [])])

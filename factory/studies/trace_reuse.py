@@ -84,11 +84,6 @@ class ReuseCurve:
         hits = float(np.interp(capacity, self.capacities, self.hit_tokens))
         return hits / self.tokens if self.tokens else 0.0
 
-    def capacity_for(self, share: float) -> float:
-        """Fewest blocks of cache (on the grid of sizes) that reach a share of the ideal hits."""
-        at = int(np.searchsorted(self.hit_blocks, share * self.hit_blocks[-1] * (1 - 1e-12)))
-        return float(self.capacities[min(at, len(self.capacities) - 1)])
-
 
 class ReuseDistances:
     """Takes prompts in order of arrival; memory is bounded by `most_runs`.

@@ -48,8 +48,6 @@ def test_distances_by_hand() -> None:
     assert curve.distinct_blocks == 4
     assert [curve.block_ratio(c) for c in range(6)] == [0, 0, 0, 1 / 6, 2 / 6, 2 / 6]
     assert curve.ideal_block_ratio == 2 / 6
-    assert curve.capacity_for(0.5) == 3
-    assert curve.capacity_for(1.0) == 4
     assert curve.rate == 1
 
 

@@ -17,7 +17,7 @@ from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.batch import Records, TurnRow, of_turns
 from factory.workload.traces.chain_table import ChainTable
 from factory.workload.traces.detect import looks_like
-from factory.workload.traces.lines import json_object, line_blocks
+from factory.workload.traces.lines import json_object, line_blocks, read_rows
 from factory.workload.traces.mooncake import ids_problem
 from factory.workload.traces.mooncake_sessions import runs_of
 from factory.workload.traces.rename import Renamer
@@ -80,16 +80,11 @@ class _Reader:
         self._turns: list[int] = []  # rows of each session so far
 
     def records(self, lines: list[str], number: int) -> Records:
-        rows: list[TurnRow] = []
-        for line, text in enumerate(lines, number):
-            if not text.strip():
-                continue
-            row = self._row(text)
-            if isinstance(row, str):
-                hint = looks_like(text, "bailian") if line == 1 else ""
-                self._bad.report(line, row + hint)
-            else:
-                rows.append(row)
+        def report(line: int, problem: str) -> None:
+            hint = looks_like(lines[0], "bailian") if line == 1 else ""
+            self._bad.report(line, problem + hint)
+
+        rows = read_rows(lines, number, self._row, report)
         return of_turns(rows, BLOCK_SIZE, last="parent")
 
     def _row(self, text: str) -> TurnRow | str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from factory.errors import InputError
+
+R = TypeVar("R")
 
 _BLOCK_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -67,6 +69,32 @@ def json_object(text: str) -> dict[str, Any] | str:
     if not isinstance(row, dict):
         return f"must be a JSON object, got {text.strip()[:40]}"
     return row
+
+
+def read_rows(
+    lines: list[str],
+    number: int,
+    read: Callable[[str], R | str],
+    report: Callable[[int, str], None],
+) -> list[R]:
+    """Reads lines that are not blank; malformed ones are reported and left out.
+
+    Args:
+        lines: A block of `line_blocks`.
+        number: Number of the first one.
+        read: Makes a row of a line, or says what is wrong with it.
+        report: Takes the number of a malformed line, and what is wrong with it.
+    """
+    rows: list[R] = []
+    for line, text in enumerate(lines, number):
+        if not text.strip():
+            continue
+        row = read(text)
+        if isinstance(row, str):
+            report(line, row)
+        else:
+            rows.append(row)
+    return rows
 
 
 def _opened(path: str, stack: ExitStack) -> BufferedReader | gzip.GzipFile:

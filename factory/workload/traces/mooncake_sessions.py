@@ -20,7 +20,7 @@ from factory.workload.blocks import Runs, trimmed
 from factory.workload.traces.bad_rows import BadRows
 from factory.workload.traces.batch import Records, TurnRow, of_turns
 from factory.workload.traces.chain_table import ChainTable
-from factory.workload.traces.lines import json_object, line_blocks
+from factory.workload.traces.lines import json_object, line_blocks, read_rows
 from factory.workload.traces.mooncake import (
     BLOCK_SIZE,
     MAX_BLOCK,
@@ -135,15 +135,7 @@ class _Reader:
         self._sessions: dict[object, _Session] = {}
 
     def records(self, lines: list[str], number: int) -> Records:
-        rows: list[TurnRow] = []
-        for line, text in enumerate(lines, number):
-            if not text.strip():
-                continue
-            row = self._row(text)
-            if isinstance(row, str):
-                self._bad.report(line, row)
-            else:
-                rows.append(row)
+        rows = read_rows(lines, number, self._row, self._bad.report)
         return of_turns(rows, BLOCK_SIZE, last="delay")
 
     def _row(self, text: str) -> TurnRow | str:
