@@ -30,7 +30,7 @@ def missing_rates(workload: Demand) -> Iterator[Problem]:
         for number, tenant in enumerate(workload.tenants)
         if tenant.load is not None
     ]
-    mix = getattr(workload, "mix", None)
+    mix = workload.mix
     profiles.append(("workload.mix.profile", None if mix is None else mix.profile))
     for path, profile in profiles:
         if profile is not None and profile.path is not None and not Path(profile.path).is_file():

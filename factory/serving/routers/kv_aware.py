@@ -101,15 +101,7 @@ class KvAware:
         load = self._load
         kv, queued = slots.kv_tokens, slots.prefill_tokens
         if len(live) == slots.count:
-            if len(live) > _LISTED:
-                costs: NDArray[np.float64] = np.frombuffer(worth) * tokens
-                costs += load * column(kv)
-                costs += column(queued)
-                cost = costs.tolist()
-            else:
-                cost = [
-                    w * tokens + load * k + q for w, k, q in zip(worth, kv, queued, strict=True)
-                ]
+            cost = self._costs(tokens, slots)
             for slot, blocks in held.items():
                 new = max(tokens - block * blocks, 0)
                 cost[slot] = worth[slot] * new + load * kv[slot] + queued[slot]
@@ -123,6 +115,18 @@ class KvAware:
         slot = self._turns.least_of(cost, live)
         self._count(slot, max(int(tokens - block * held.get(slot, 0)), 0), ask.now_s)
         return slot
+
+    def _costs(self, tokens: int, slots: Slots) -> list[float]:
+        """Cost of every slot for a prompt of which none holds anything."""
+        kv, queued = slots.kv_tokens, slots.prefill_tokens
+        if slots.count <= _LISTED:
+            weighed = zip(self._worth, kv, queued, strict=True)
+            return [worth * tokens + self._load * used + wait for worth, used, wait in weighed]
+        costs: NDArray[np.float64] = np.frombuffer(self._worth) * tokens
+        costs += self._load * column(kv)
+        costs += column(queued)
+        found: list[float] = costs.tolist()
+        return found
 
     def _with_tiers(self, held: Mapping[int, float], blocks: Blocks) -> Mapping[int, float]:
         """Blocks held, those of lower tiers counted by what fetching them saves."""
