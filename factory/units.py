@@ -114,3 +114,10 @@ def number_in(text: str, unit: str | None) -> float | None:
         if unit.casefold() in dimension and given in dimension:
             return value * dimension[given] / dimension[unit.casefold()]
     return None
+
+
+def kilowatts(value: float) -> str:
+    """A power in kW for a message: four digits, never an exponent, thousands separated."""
+    if abs(value) < 1000.0:
+        return f"{value:.4g} kW" if abs(value) >= 1e-4 else "0 kW"
+    return f"{value:,.0f} kW"

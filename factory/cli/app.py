@@ -69,6 +69,7 @@ class CatalogKind(StrEnum):
     products = "products"
     scenarios = "scenarios"
     workloads = "workloads"
+    series = "series"
 
 
 def show_version(asked: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from factory.cli.output import print_columns
 from factory.errors import InputError
-from factory.scenario import Catalog, ModelSpec, catalog, shipped
+from factory.scenario import Catalog, ModelSpec, SystemSpec, catalog, shipped
+from factory.scenario.series import shapes
 from factory.scenario.workloads import shipped_workloads
 
 _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -76,15 +77,15 @@ def show_catalog(kind: str | None, name: str | None) -> None:
     """Print one kind of entry, one entry with the source of each number, or the names of all.
 
     Args:
-        kind: gpus, systems, models, prices, engines, kernels, products, scenarios or
-            workloads; None for the names of all.
+        kind: gpus, systems, models, prices, engines, kernels, products, scenarios,
+            workloads or series; None for the names of all.
         name: One entry of that kind.
 
     Raises:
         InputError: No entry has that name.
     """
     if kind is None:
-        for each in ("scenarios", "workloads", *_COLUMNS):
+        for each in ("scenarios", "workloads", "series", *_COLUMNS):
             print(f"{each + ':':<11}{', '.join(_names(each))}")
         return
     if name is not None and name not in _names(kind):
@@ -95,6 +96,10 @@ def show_catalog(kind: str | None, name: str | None) -> None:
         from factory.cli.catalog_workloads import show_workloads
 
         show_workloads(name)
+    elif kind == "series":
+        from factory.cli.catalog_series import show_series
+
+        show_series(name)
     elif name is None:
         _print_table(kind)
     else:
@@ -118,6 +123,8 @@ def _entries(book: Catalog, kind: str) -> Mapping[str, Any]:
 def _names(kind: str) -> list[str]:
     if kind == "scenarios":
         return shipped()
+    if kind == "series":
+        return shapes()
     return shipped_workloads() if kind == "workloads" else list(_entries(catalog(), kind))
 
 
@@ -159,6 +166,8 @@ def _print_entry(entry: Any) -> None:
             rows.append([field.name, _words(value), *_origin(entry, field.name)])
     if isinstance(entry, ModelSpec):
         rows += _computed(entry)
+    if isinstance(entry, SystemSpec):
+        rows += _rack_power(entry)
     print_columns(["field", "value", "kind", "source, date"], rows)
 
 
@@ -180,6 +189,25 @@ def _computed(model: ModelSpec) -> list[list[str]]:
     if model.linear_layers:
         sizes.append(("state per sequence, bytes", arch.state_bytes_per_sequence(model)))
     return [[name, f"{size:,.0f}", "computed", "from the fields above"] for name, size in sizes]
+
+
+def _rack_power(system: SystemSpec) -> list[list[str]]:
+    """IT power of a rack, and what its power supplies make of it."""
+    from factory.power.rack import psu_efficiency, rack_w
+
+    gpu, gpus = catalog().gpus[system.gpu], system.gpus_per_rack
+    draws = {
+        "idle, bare": gpu.idle_bare_w,
+        "idle, model loaded": gpu.idle_loaded_w,
+        "GPUs at half TDP": gpu.tdp_w / 2,
+        "GPUs at TDP": gpu.tdp_w,
+    }
+    rows = []
+    for name, gpu_w in draws.items():
+        efficiency = psu_efficiency(system, gpus, gpus * gpu_w)
+        said = f"from the fields above; power supplies at {efficiency:.1%}"
+        rows.append([f"rack, {name}, kW", f"{rack_w(system, gpu_w) / 1e3:.1f}", "computed", said])
+    return rows
 
 
 def _origin(entry: Any, field: str) -> tuple[str, str]:

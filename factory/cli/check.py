@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from factory.errors import Problem
     from factory.scenario import Scenario
 
 
@@ -29,47 +30,50 @@ def check_scenario(
     from factory.errors import ScenarioError
 
     try:
-        scenario, notes = _sound(source, overrides, overlays)
+        scenario, warnings, notes = _sound(source, overrides, overlays)
     except ScenarioError as error:
         if not as_json:
             raise
-        problems = [
-            {
-                name: getattr(problem, name)
-                for name in ("location", "path", "message", "got", "allowed", "nearest")
-            }
-            for problem in error.problems
-        ]
-        print_json({"scenario": source, "is_sound": False, "problems": problems, "notes": []})
+        problems = [_fields(problem) for problem in error.problems]
+        found = {"problems": problems, "warnings": [], "notes": []}
+        print_json({"scenario": source, "is_sound": False, **found})
         raise SystemExit(error.exit_code) from None
     if as_json:
-        print_json({"scenario": source, "is_sound": True, "problems": [], "notes": notes})
+        told = {"problems": [], "warnings": [_fields(each) for each in warnings], "notes": notes}
+        print_json({"scenario": source, "is_sound": True, **told})
         return
     pools = sum(len(deployment.pools) for deployment in scenario.deployments)
     print(f"{scenario.name}: sound ({_some(len(scenario.deployments), 'deployment')},", end=" ")
     print(f"{_some(pools, 'pool')}, {_some(len(scenario.workload.tenants), 'tenant')})")
+    for warning in warnings:
+        print(f"warning: {warning}")
     for note in notes:
         print(f"note: {note}")
 
 
+def _fields(problem: Problem) -> dict[str, Any]:
+    names = ("location", "path", "message", "got", "allowed", "nearest")
+    return {name: getattr(problem, name) for name in names}
+
+
 def _sound(
     source: str, overrides: Sequence[str], overlays: Sequence[Path]
-) -> tuple[Scenario, list[str]]:
-    """The scenario, and what to know of its step times.
+) -> tuple[Scenario, list[Problem], list[str]]:
+    """The scenario, what in it is seldom meant, and what to know of its results.
 
     Raises:
         FactoryError: It cannot be used.
     """
     from factory.errors import ScenarioError
     from factory.scenario import catalog_of, load
-    from factory.simulation.preflight import notes, preflight
+    from factory.simulation.preflight import notes, preflight, warnings
 
     scenario = load(source, overrides, overlays=overlays)
     known = catalog_of(scenario)
     problems = preflight(scenario, known)
     if problems:
         raise ScenarioError(problems)
-    return scenario, notes(scenario, known)
+    return scenario, warnings(scenario, known), notes(scenario, known)
 
 
 def _some(number: int, what: str) -> str:

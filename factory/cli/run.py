@@ -44,7 +44,12 @@ def run_scenario(
         print_json({**result.summary, "run_dir": str(result.run_dir)})
         return
     from factory.report.screen import render
+    from factory.report.sentence import cautions
 
     render(view, screen())
+    for warning in result.summary.get("warnings", ()):
+        print(f"warning: {warning}")
+    said = {caution.lower() for caution in cautions(view)}
     for note in result.summary.get("notes", ()):
-        print(f"note: {note}")
+        if f"{note}.".lower() not in said:
+            print(f"note: {note}")

@@ -93,6 +93,63 @@ def validate_steps(file: Path, asked: Chosen) -> None:
         raise SystemExit(1)
 
 
+def validate_power(file: Path, asked: Chosen) -> None:
+    """Hold the power law, on the step model, to a file of measured power and energy.
+
+    Args:
+        file: CSV with the columns of power points.
+        asked: Which rows, and what is done with the result.
+
+    Raises:
+        FactoryError: The file cannot be used.
+        SystemExit: With 1, no row could be predicted.
+    """
+    from factory.cli.output import print_json
+    from factory.scenario import read_overlays
+    from factory.validation import power, rows
+    from factory.validation.errors import reasons
+
+    overlay = read_overlays(asked.overlays)
+    table = rows.read(file)
+    power.check_columns(table)
+    table = _chosen(table, asked)
+    with _told(file.name, "servers", quiet=asked.as_json) as told:
+        outcomes = power.predict(table, asked.workers, told, overlay.catalog)
+    whys = [outcome.why_not for outcome in outcomes]
+    if asked.out is not None:
+        cells = [rows.cell(outcome.predicted) for outcome in outcomes]
+        rows.write(asked.out, table, {"predicted_value": cells, rows.NOT_PREDICTED: whys})
+    report = power.report(outcomes, overlay.catalog)
+    known_speed = report.at_measured_speed
+    if asked.as_json:
+        print_json(
+            {
+                **_counts(file, table, whys),
+                "groups": [one.as_json(power.KINDS) for one in report.groups],
+                "by_gpu": [one.as_json(("metric", "gpu")) for one in report.by_gpu],
+                "by_metric": [one.as_json(("metric",)) for one in report.by_metric],
+                "scored": [one.as_json(("metric",)) for one in report.scored],
+                "energy_at_measured_speed": None
+                if known_speed is None
+                else known_speed.as_json(("metric",)),
+                "limits": [one.as_json() for one in report.verdicts],
+            }
+        )
+    else:
+        show = _Printer(as_markdown=asked.as_markdown)
+        show.table(power.KINDS, report.groups)
+        show.table(("metric", "gpu"), report.by_gpu)
+        show.table(("metric",), report.by_metric)
+        if report.scored:
+            show.heading("rows of serving that the limits are on")
+            show.table(("metric",), [*report.scored, *([known_speed] if known_speed else [])])
+        show.reasons(reasons(whys))
+        predicted = sum(not why for why in whys)
+        show.last(f"{predicted} of {len(whys)} rows of {file.name} predicted", report.verdicts)
+    if all(whys):
+        raise SystemExit(1)
+
+
 def validate_serving(
     file: Path, asked: Chosen, *, draft_tokens: int | None, acceptance: str | None
 ) -> None:

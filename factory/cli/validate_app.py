@@ -112,6 +112,28 @@ def serving(
 
 
 @validate_app.command()
+def power(
+    file: FileArgument,
+    out: OutOption = None,
+    where: WhereOption = None,
+    every: EveryOption = 1,
+    limit: LimitOption = None,
+    workers: WorkersOption = 1,
+    overlays: OverlayOption = None,
+    as_json: JsonOption = False,
+    as_markdown: MarkdownOption = False,
+) -> None:
+    """GPU power: watts and energy per token, from the configuration alone, beside measured."""
+    with told_plainly():
+        from factory.cli.validate import Chosen, validate_power
+
+        asked = Chosen(
+            where or (), every, limit, out, workers, as_json, as_markdown, overlays or ()
+        )
+        validate_power(file, asked)
+
+
+@validate_app.command()
 def run(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's directory.")],
     aiperf: Annotated[

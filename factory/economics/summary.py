@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from factory.economics.cache import cache_hits
+from factory.economics.cells import cell_figures
+from factory.economics.power import availability, energy_figures, power_figures
 from factory.economics.roles import role_costs
 from factory.economics.service import Service, service
 from factory.economics.tasks import task_figures
@@ -83,22 +83,24 @@ def summarize(run: Path) -> dict[str, Any]:
             "mean_gpu_kw": ratios["gpu_kw"],
             "mean_it_kw": ratios["it_kw"],
             "mean_facility_kw": ratios["facility_kw"],
-            "peak_1s_it_kw": _peak_it_kw(reader),
-            "contracted_facility_kw": facts.contracted_facility_mw * 1e3,
+            **power_figures(reader, facts),
         },
         "energy_kwh": totals.amounts["energy_facility_kwh"],
         "energy": {
-            **{f"{at}_kwh": totals.amounts[f"energy_{at}_kwh"] for at in ("gpu", "it", "facility")},
+            **{f"{at}_kwh": totals.amounts[f"energy_{at}_kwh"] for at in _ENERGIES},
             **{
                 f"tokens_per_j_{suffix}": ratios[f"tokens_per_j_{suffix}"]
                 for suffix in DENOMINATORS
             },
+            **energy_figures(reader, totals),
         },
+        "availability": availability(reader),
         "cost": _cost(totals, ratios, intervals),
         "tokens_per_s_per_mw": _per_mw(ratios),
         "ledger": {state: ratios[f"ledger_{state}_ratio"] for state in LEDGER_STATES},
         "attainment": served.attainment,
         "tasks": task_figures(reader, intervals),
+        "cells": cell_figures(intervals),
     }
 
 
@@ -229,9 +231,4 @@ def _cost(
     }
 
 
-def _peak_it_kw(reader: RunReader) -> float | None:
-    """The highest IT power over a second in the measured interval, all cells together."""
-    rows = reader.read("fact_power", ("weight", "level", "is_measured", "peak_1s_it_kw"))
-    shown = rows.is_equal("level", "facility") & rows.flag("is_measured")
-    peaks = (rows.number("weight") * rows.number("peak_1s_it_kw"))[shown]
-    return float(np.max(peaks)) if peaks.size else None
+_ENERGIES = ("gpu", "gpu_idle", "it", "facility")

@@ -25,6 +25,7 @@ ADDITIVE = (
     *(f"gpu_s_{state}" for state in LEDGER_STATES),
     "reference_gpu_s",
     "energy_gpu_kwh",
+    "energy_gpu_idle_kwh",
     "energy_it_kwh",
     "energy_facility_kwh",
 )
@@ -117,6 +118,7 @@ class PricedIntervals:
     Attributes:
         run: The run's row.
         pool: Code of the pool, into `pools`.
+        cell: Simulated cell.
         pools: Names.
         roles: Role by pool.
         deployments: Deployment by pool; None for unassigned GPUs.
@@ -131,6 +133,7 @@ class PricedIntervals:
 
     run: RunFacts
     pool: NDArray[np.int32]
+    cell: NDArray[np.int32]
     pools: Sequence[str]
     roles: Sequence[str]
     deployments: Sequence[str | None]
@@ -190,8 +193,8 @@ def priced_intervals(reader: RunReader) -> PricedIntervals:
         InputError: A table is missing, or a pool stands in no dimension.
     """
     run = run_facts(reader)
-    keys = ("weight", "pool", "window_index", "window_start_time_s", "window_s", "is_measured")
-    rows = reader.read("fact_intervals", (*keys, *ADDITIVE))
+    keys = ("weight", "cell", "pool", "window_index", "window_start_time_s", "window_s")
+    rows = reader.read("fact_intervals", (*keys, "is_measured", *ADDITIVE))
     pools = reader.read("dim_pools", ("pool", "system", "role", "deployment"))
     prices = reader.read("dim_prices", ("pricing_id", "system", "usd_per_gpu_hour"))
     by_system = {
@@ -221,6 +224,7 @@ def priced_intervals(reader: RunReader) -> PricedIntervals:
     return PricedIntervals(
         run=run,
         pool=pool,
+        cell=rows.number("cell").astype(np.int32),
         pools=names,
         roles=[str(role) for role in pools.strings("role")],
         deployments=pools.strings("deployment"),

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def seconds_between(start_s: float, end_s: float, window_s: float) -> Iterator[tuple[int, float]]:
+    """(number of the window, seconds) of the parts of a span, cut at the edges of windows."""
+    index = int(start_s / window_s)
+    while start_s < end_s:
+        edge_s = (index + 1) * window_s
+        until_s = end_s if end_s < edge_s else edge_s
+        if until_s > start_s:
+            yield index, until_s - start_s
+            start_s = until_s
+        index += 1
 
 
 class Windows:

@@ -39,6 +39,11 @@ class FixedStepModel:
         """Any number will do for a model that moves nothing: 1."""
         return 1.0
 
+    @property
+    def host_s(self) -> float:
+        """None of a stated time is the host's."""
+        return 0.0
+
     def plan(self, ranks: Sequence[RankWork], clock: float, max_steps: int) -> Segment:
         """The line of the next steps: a constant (see ``StepModel.plan``)."""
         slowest = prefill = decode = 0.0

@@ -102,6 +102,11 @@ class MeasuredStepModel:
         """HBM bytes/s of one GPU."""
         return self.shape.peak_hbm
 
+    @property
+    def host_s(self) -> float:
+        """What of a measured time was the host's is not known: none."""
+        return 0.0
+
     def plan(self, ranks: Sequence[RankWork], clock: float, max_steps: int) -> Segment:
         """The line of the next steps (see ``StepModel.plan``)."""
         work = self.shape.plan(ranks, clock, max_steps)

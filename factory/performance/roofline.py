@@ -130,6 +130,11 @@ class RooflineStepModel:
         """HBM bytes/s of one GPU."""
         return self.forward.machine.hbm
 
+    @property
+    def host_s(self) -> float:
+        """Seconds of every step in which GPUs wait for their host."""
+        return self.forward.step_overhead_s
+
     def plan(self, ranks: Sequence[RankWork], clock: float, max_steps: int) -> Segment:
         """The line of the next steps (see ``StepModel.plan``)."""
         tables = self._tables.get(clock)

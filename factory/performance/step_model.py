@@ -15,6 +15,7 @@ class StepModel(Protocol):
     Attributes:
         peak_flops: FLOP/s of one GPU at full clock in the format of the weights: what MFU is over.
         peak_hbm: HBM bytes/s of one GPU: what MBU is over.
+        host_s: Seconds of every step in which GPUs have nothing to run and wait for their host.
     """
 
     @property
@@ -22,6 +23,9 @@ class StepModel(Protocol):
 
     @property
     def peak_hbm(self) -> float: ...  # noqa: D102
+
+    @property
+    def host_s(self) -> float: ...  # noqa: D102
 
     def plan(self, ranks: Sequence[RankWork], clock: float, max_steps: int) -> Segment:
         """The line on which the next steps lie.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from factory.power.gpu import gpu_watts, idle_watts, power_law
+from factory.power.gpu import StepWatts, gpu_watts, idle_watts, power_law, voltage_ratio
 from factory.power.levels import CLOCK_LEVELS, clock_levels
 
 __all__ = [
     "CLOCK_LEVELS",
+    "StepWatts",
     "clock_levels",
     "gpu_watts",
     "idle_watts",
     "power_law",
+    "voltage_ratio",
 ]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-CLOCK_LEVELS = 32
+CLOCK_LEVELS = 12
 """Clock levels of a budget node: few enough that step tables by clock stay small."""
 
 
-def clock_levels(min_clock_ratio: float, levels: int = CLOCK_LEVELS) -> tuple[float, ...]:
-    """Evenly spaced clocks from the lowest to exactly 1.0, rising.
+def clock_levels(
+    min_clock_ratio: float, levels: int = CLOCK_LEVELS, top: float = 1.0
+) -> tuple[float, ...]:
+    """Evenly spaced clocks from the lowest to exactly ``top``, rising.
 
     Args:
         min_clock_ratio: Lowest clock over the nominal one, in (0, 1].
         levels: How many, at least 2.
+        top: Highest clock; if it is below the lowest, all levels are at it.
 
     Raises:
         ValueError: if either is out of range.
@@ -21,5 +24,6 @@ def clock_levels(min_clock_ratio: float, levels: int = CLOCK_LEVELS) -> tuple[fl
     if levels < 2:
         raise ValueError(f"levels must be >= 2, got {levels}")
     last = levels - 1
-    step = (1.0 - min_clock_ratio) / last
-    return (*(min_clock_ratio + step * i for i in range(last)), 1.0)
+    lowest = min(min_clock_ratio, top)
+    step = (top - lowest) / last
+    return (*(lowest + step * i for i in range(last)), top)

@@ -41,13 +41,17 @@ class CodeTables:
         deployments: Names by deployment code.
         tenants: Names by tenant code.
         tenant_limits: Limits by tenant code.
-        pools: Names by pool code, unique over deployments; the pseudo-pools of unassigned GPUs too.
+        pools: Names by pool code, unique in a cell; the pseudo-pools of unassigned GPUs too.
         pool_deployments: Deployment code by pool code; -1 for unassigned GPUs.
         pool_roles: One of `codes.ROLES` by pool code.
         replicas: Names by replica code, unique over pools.
         replica_pools: Pool code by replica code.
         power_nodes: Names by power node code.
-        power_node_levels: `facility` or `rack` by power node code.
+        power_node_levels: `facility`, `row`, `rack` or `node` by power node code.
+        tenant_cells, pool_cells: Cell by code of tenant and pool; empty: all are of cell 0. Names
+            of deployments, tenants and pools are the same in every cell.
+        power_node_cells: Cell by power node code, -1 for what all cells share; empty: cell 0, and
+            the facility is shared.
     """
 
     deployments: Sequence[str]
@@ -60,6 +64,9 @@ class CodeTables:
     replica_pools: Sequence[int]
     power_nodes: Sequence[str]
     power_node_levels: Sequence[str]
+    tenant_cells: Sequence[int] = ()
+    pool_cells: Sequence[int] = ()
+    power_node_cells: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class RunConstants:
         measured_from_s: Start of the measured interval, seconds; a multiple of `window_s`.
         measured_to_s: Its end; infinite while it is not known (see `RunTables.end_measured`).
         weight: How many cells each simulated one stands for.
+        time_zone: Time zone of the facility, an IANA name; its clock cuts the demand meter.
     """
 
     run_id: str
@@ -83,6 +91,7 @@ class RunConstants:
     measured_from_s: float = 0.0
     measured_to_s: float = math.inf
     weight: float = 1.0
+    time_zone: str = "UTC"
 
 
 @dataclass(slots=True)

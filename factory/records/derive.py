@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factory.records.batch import Batch, CodeTables
+from factory.records.cell_names import cell_of, plain
 from factory.records.codes import COMPLETED, OUTCOMES
 from factory.records.columns import Ids, Moments, Text, Values
 
@@ -40,7 +43,50 @@ def epoch(batch: Batch) -> Values:
 
 def named(field: str, table: CodeName) -> Derivation:
     """The names behind a field of codes."""
-    return lambda batch: Text(batch.code(field), getattr(batch.codes, table))
+    return lambda batch: _text(batch.code(field), getattr(batch.codes, table))
+
+
+def _text(codes: NDArray[np.int32], names: Sequence[str]) -> Text:
+    """Names by code; things of different cells have the same."""
+    return Text(codes, names) if len(set(names)) == len(names) else _spelled(codes, names)
+
+
+def cell_of_tenant(batch: Batch) -> Values:
+    """The cell behind the field `tenant`."""
+    return _cells(batch.code("tenant"), batch.codes.tenant_cells)
+
+
+def cell_of_pool(batch: Batch) -> Values:
+    """The cell behind the field `pool`."""
+    return _cells(batch.code("pool"), batch.codes.pool_cells)
+
+
+def cell_of_node(batch: Batch) -> Values:
+    """The cell behind the field `power_node`; null for what all cells share."""
+    table = batch.codes.power_node_cells
+    shared = [-1 if level == "facility" else 0 for level in batch.codes.power_node_levels]
+    return _cells(batch.code("power_node"), table or shared)
+
+
+def cell_of_subject(batch: Batch) -> Values:
+    """The cell of the field `subject`, by its name; null for the facility."""
+    subject = batch.raw["subject"]
+    assert isinstance(subject, Text)
+    shared = batch.codes.power_nodes[:1]
+    return _cells(subject.codes, [-1 if s in shared else cell_of(s) for s in subject.values])
+
+
+def plain_subject(batch: Batch) -> Values:
+    """The field `subject` without the cell, where every cell has such a thing."""
+    subject = batch.raw["subject"]
+    assert isinstance(subject, Text)
+    nodes = set(batch.codes.power_nodes)
+    names = [name if name in nodes else plain(name) for name in subject.values]
+    return _text(subject.codes, names)
+
+
+def _cells(codes: NDArray[np.int32], table: Sequence[int]) -> NDArray[np.int32]:
+    return _through(codes, table) if len(table) else np.zeros(len(codes), dtype=np.int32)
 
 
 def outcome(batch: Batch) -> Values:
@@ -56,7 +102,7 @@ def _through(codes: NDArray[np.int32], table: Sequence[int]) -> NDArray[np.int32
 
 def pool_of_replica(field: str) -> Derivation:
     """The pool behind a field of replica codes."""
-    return lambda batch: Text(
+    return lambda batch: _text(
         _through(batch.code(field), batch.codes.replica_pools), batch.codes.pools
     )
 
@@ -64,7 +110,7 @@ def pool_of_replica(field: str) -> Derivation:
 def deployment_of_pool(batch: Batch) -> Values:
     """The deployment behind the field `pool`; null for unassigned GPUs."""
     codes: CodeTables = batch.codes
-    return Text(_through(batch.code("pool"), codes.pool_deployments), codes.deployments)
+    return _text(_through(batch.code("pool"), codes.pool_deployments), codes.deployments)
 
 
 def _spelled(codes: NDArray[np.int32], strings: Sequence[str]) -> Text:
@@ -211,17 +257,46 @@ def kwh(field: str) -> Derivation:
     return lambda batch: batch.number(field) / JOULES_PER_KWH
 
 
-def facility_kwh(batch: Batch) -> Values:
-    """Energy at the facility boundary from `energy_it_j`."""
-    return batch.number("energy_it_j") / JOULES_PER_KWH * batch.constants.pue
+def mean_kw(joules: str, seconds: str) -> Derivation:
+    """Mean power in kW of a raw field of joules over a span in seconds; null without span."""
+
+    def derive(batch: Batch) -> Values:
+        span_s = batch.number(seconds)
+        mean = np.full(batch.rows, np.nan)
+        np.divide(batch.number(joules) / 1e3, span_s, out=mean, where=span_s > 0)
+        return mean
+
+    return derive
 
 
-def mean_it_kw(batch: Batch) -> Values:
-    """Mean IT power over the window; null for a window without span."""
-    span_s = batch.number("window_s")
-    mean = np.full(batch.rows, np.nan)
-    np.divide(batch.number("energy_it_j") / 1e3, span_s, out=mean, where=span_s > 0)
-    return mean
+def is_set(field: str) -> Derivation:
+    """Whether a raw field is above 0."""
+    return lambda batch: batch.number(field) > 0
+
+
+def measured_quarter(batch: Batch) -> Values:
+    """Whether the middle of what was metered lies in the measured interval."""
+    middle_s = (batch.number("start_s") + batch.number("end_s")) / 2.0
+    run = batch.constants
+    return (middle_s >= run.measured_from_s) & (middle_s < run.measured_to_s)
+
+
+def local_clock(field: str) -> Derivation:
+    """The facility's clock at a raw instant, as `2026-10-25 02:15+02:00`."""
+
+    def derive(batch: Batch) -> Values:
+        run = batch.constants
+        zone = ZoneInfo(run.time_zone)
+        epoch_utc = run.epoch.astimezone(UTC)
+        texts = [
+            (epoch_utc + timedelta(seconds=at_s)).astimezone(zone).isoformat(" ", "minutes")
+            for at_s in batch.number(field).tolist()
+        ]
+        values = list(dict.fromkeys(texts))
+        position = {text: code for code, text in enumerate(values)}
+        return Text(np.asarray([position[text] for text in texts], dtype=np.int32), values)
+
+    return derive
 
 
 def as_number(field: str) -> Derivation:

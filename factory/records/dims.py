@@ -152,8 +152,8 @@ DEPLOYMENTS = _table(
 
 POOLS = _table(
     "dim_pools",
-    "pool; a pseudo-pool per rack group holds the GPUs that no pool uses",
-    _key("pool", "Pool, unique in the run."),
+    "pool; a pseudo-pool per rack group holds the GPUs that no pool uses; counts are of one cell",
+    _key("pool", "Pool, unique in a cell; every cell has it."),
     _key("deployment", "Deployment of the pool; null for unassigned GPUs.", nullable=True),
     _text("role", "prefill, decode, aggregated or unassigned."),
     _key("system", "System of its GPUs."),
@@ -194,18 +194,31 @@ REPLICAS = _table(
     _key("deployment", "Deployment of the replica."),
     _key("power_node", "Power node that feeds it; its first where it spans several."),
     _int("gpus", "GPUs", "GPUs of the replica.", "sum"),
+    _int("cell", "", "Simulated cell that it is in, from 0."),
 )
 
 POWER_NODES = _table(
     "dim_power_nodes",
     "power node",
     _key("power_node", "Power node, unique in the run."),
-    _text("level", "facility or rack."),
+    _int("cell", "", "Simulated cell, from 0; null for what all cells share.", nullable=True),
+    _text("level", "facility, row, rack or node."),
     _key("parent_power_node", "Power node above; null at the top.", nullable=True),
     _key("system", "System of its GPUs; null where they are mixed.", nullable=True),
     _int("gpus", "GPUs", "GPUs under the node; never add up different levels."),
     _float("design_it_kw", "kW", "IT power at design peak."),
-    _float("budget_it_kw", "kW", "IT power budget; null without one.", nullable=True),
+    _float("budget_it_kw", "kW", "IT power budget (rating); null without one.", nullable=True),
+    _float(
+        "usable_it_kw",
+        "kW",
+        "IT power that the node can draw: the least of its budget and what is usable beneath it; "
+        "a rack without a budget can draw its nameplate.",
+    ),
+    _float(
+        "stranded_it_kw",
+        "kW",
+        "IT power of its own budget that nothing beneath it can draw; 0 without a budget.",
+    ),
 )
 
 TENANTS = _table(

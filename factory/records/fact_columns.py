@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from factory.records import derive
-from factory.records.columns import Column, Raw
+from factory.records.columns import Aggregation, Column, Raw
 
 RUN_ID = Column(
     "run_id",
@@ -23,6 +23,13 @@ WEIGHT = Column(
     made="constant",
     values=derive.weight,
 )
+
+
+def cell_column(values: derive.Derivation, *, nullable: bool = False) -> Column:
+    """The simulated cell, from 0; null for what all cells share."""
+    shared = "; null for what all cells share" if nullable else ""
+    text = f"Simulated cell, from 0{shared}."
+    return Column("cell", "int32", "", text, "key", nullable, "derived", values)
 
 
 def ints(*names: str) -> tuple[Raw, ...]:
@@ -89,34 +96,34 @@ def window_columns() -> tuple[Column, ...]:
     )
 
 
+def kwh_column(
+    name: str,
+    of: str,
+    description: str,
+    aggregation: Aggregation = "sum",
+    *,
+    nullable: bool = False,
+) -> Column:
+    """An energy in kWh, made from a raw field of joules."""
+    return Column(
+        name, "float64", "kWh", description, aggregation, nullable, "derived", derive.kwh(of)
+    )
+
+
 def energy_columns(what: str) -> tuple[Column, ...]:
     """Energy at the three boundaries, made from joules."""
     return (
-        Column(
-            "energy_gpu_kwh",
-            "float64",
-            "kWh",
-            f"Energy of {what} at the GPU boundary.",
-            "sum",
-            made="derived",
-            values=derive.kwh("energy_gpu_j"),
-        ),
-        Column(
+        kwh_column("energy_gpu_kwh", "energy_gpu_j", f"Energy of {what} at the GPU boundary."),
+        kwh_column(
             "energy_it_kwh",
-            "float64",
-            "kWh",
-            f"Energy of {what} at the IT boundary: GPUs and their share of host, network and fans.",
-            "sum",
-            made="derived",
-            values=derive.kwh("energy_it_j"),
+            "energy_it_j",
+            f"Energy of {what} at the IT boundary: GPUs and their share of hosts, network, fans "
+            "and power supplies.",
         ),
-        Column(
+        kwh_column(
             "energy_facility_kwh",
-            "float64",
-            "kWh",
-            f"Energy of {what} at the facility boundary: IT times PUE.",
-            "sum",
-            made="derived",
-            values=derive.facility_kwh,
+            "energy_facility_j",
+            f"Energy of {what} at the facility boundary: the overhead of a window goes by IT "
+            "energy.",
         ),
     )

@@ -7,6 +7,7 @@ from factory.records.columns import Column, Table
 from factory.records.fact_columns import (
     RUN_ID,
     WEIGHT,
+    cell_column,
     floats,
     instant_column,
     ints,
@@ -34,6 +35,7 @@ REQUESTS = Table(
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_tenant),
         Column(
             "request_id",
             "id",

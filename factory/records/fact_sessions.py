@@ -11,6 +11,7 @@ from factory.records.columns import Column, Table
 from factory.records.fact_columns import (
     RUN_ID,
     WEIGHT,
+    cell_column,
     floats,
     instant_column,
     ints,
@@ -145,6 +146,7 @@ TASKS = Table(
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_tenant),
         Column(
             "task_id",
             "id",
@@ -204,6 +206,7 @@ SESSIONS = Table(
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_tenant),
         *_ids(", unique in the run"),
         *_who("of the session"),
         *_when(),

@@ -8,14 +8,17 @@ from factory.records.columns import Column, Raw, Table
 from factory.records.fact_columns import (
     RUN_ID,
     WEIGHT,
+    cell_column,
     energy_columns,
     floats,
     instant_column,
     ints,
+    kwh_column,
     name_column,
     token_column,
     window_columns,
 )
+from factory.records.fact_power import DEMAND_METER, GRID, POWER
 from factory.records.fact_requests import REQUESTS
 from factory.records.fact_sessions import SESSIONS, TASKS
 
@@ -28,12 +31,14 @@ INTERVALS = Table(
         *floats("input_computed_tokens", "input_recomputed_tokens", "input_cached_tokens"),
         *floats("output_tokens", "output_good_tokens"),
         *floats(*(f"gpu_s_{state}" for state in LEDGER_STATES)),
-        *floats("reference_gpu_s", "energy_gpu_j", "energy_it_j"),
+        *floats("reference_gpu_s", "energy_gpu_j", "energy_gpu_idle_j"),
+        *floats("energy_it_j", "energy_facility_j"),
         *ints("steps", "leaps"),
     ),
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_pool),
         name_column(
             "deployment",
             "Deployment of the pool; null for unassigned GPUs.",
@@ -106,6 +111,12 @@ INTERVALS = Table(
             "sum",
         ),
         *energy_columns("the pool"),
+        kwh_column(
+            "energy_gpu_idle_kwh",
+            "energy_gpu_idle_j",
+            "Part of the energy at the GPU boundary that was drawn while a replica did nothing, "
+            "or by GPUs that no replica uses; the rest is that of requests.",
+        ),
         Column("steps", "int64", "", "Forward passes that ended in the window.", "sum"),
         Column("leaps", "int64", "", "Runs of steps simulated as one event.", "sum"),
     ),
@@ -123,6 +134,7 @@ TENANT_INTERVALS = Table(
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_tenant),
         name_column("deployment", "Deployment asked.", derive.named("deployment", "deployments")),
         name_column("tenant", "Traffic class.", derive.named("tenant", "tenants")),
         *window_columns(),
@@ -149,61 +161,6 @@ TENANT_INTERVALS = Table(
     ),
 )
 
-POWER = Table(
-    "fact_power",
-    "power node × window",
-    (
-        *ints("power_node", "window_index"),
-        *floats("energy_gpu_j", "energy_it_j", "peak_1s_it_w", "budget_w", "capped_s"),
-    ),
-    (
-        RUN_ID,
-        WEIGHT,
-        name_column("power_node", "Power node.", derive.named("power_node", "power_nodes")),
-        Column(
-            "level",
-            "string",
-            "",
-            "facility or rack; never add up different levels.",
-            "none",
-            made="derived",
-            values=derive.level_of_node,
-        ),
-        *window_columns(),
-        *energy_columns("the node"),
-        Column(
-            "mean_it_kw",
-            "float64",
-            "kW",
-            "Mean IT power over the window; null for a window without span.",
-            "mean",
-            nullable=True,
-            made="derived",
-            values=derive.mean_it_kw,
-        ),
-        Column(
-            "peak_1s_it_kw",
-            "float64",
-            "kW",
-            "Highest IT power over any second of the window.",
-            "max",
-            made="derived",
-            values=derive.scaled("peak_1s_it_w", 1e-3),
-        ),
-        Column(
-            "budget_it_kw",
-            "float64",
-            "kW",
-            "IT power budget that clocks enforce; null without one.",
-            "none",
-            nullable=True,
-            made="derived",
-            values=derive.scaled("budget_w", 1e-3),
-        ),
-        Column("capped_s", "float64", "s", "Time with a clock below the one asked for.", "sum"),
-    ),
-)
-
 EVENTS = Table(
     "fact_events",
     "event: scale, failure, cap, curtailment and the like, in order of time",
@@ -216,6 +173,7 @@ EVENTS = Table(
     (
         RUN_ID,
         WEIGHT,
+        cell_column(derive.cell_of_subject, nullable=True),
         Column(
             "event_time_s",
             "float64",
@@ -235,7 +193,15 @@ EVENTS = Table(
             + ".",
             "none",
         ),
-        Column("subject", "string", "", "Pool, replica, node or tenant it happened to.", "none"),
+        Column(
+            "subject",
+            "string",
+            "",
+            "Pool, replica, node or tenant it happened to.",
+            "none",
+            made="derived",
+            values=derive.plain_subject,
+        ),
         Column(
             "value",
             "float64",
@@ -248,4 +214,4 @@ EVENTS = Table(
     ),
 )
 
-FACTS = (REQUESTS, SESSIONS, TASKS, INTERVALS, TENANT_INTERVALS, POWER, EVENTS)
+FACTS = (REQUESTS, SESSIONS, TASKS, INTERVALS, TENANT_INTERVALS, POWER, GRID, DEMAND_METER, EVENTS)

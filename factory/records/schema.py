@@ -7,7 +7,7 @@ from factory.records.dims import DIMENSIONS, RUN_TABLES
 from factory.records.facts import FACTS
 
 #: Every table of a run, in the order of the data dictionary.
-SCHEMA = Schema("token-factory-run", "1.4.0", (*RUN_TABLES, *FACTS, *DIMENSIONS))
+SCHEMA = Schema("token-factory-run", "1.5.0", (*RUN_TABLES, *FACTS, *DIMENSIONS))
 
 #: Tables that grow while the simulation runs; the others are handed over whole.
 STREAMED = tuple(table.name for table in FACTS)

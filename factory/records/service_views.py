@@ -36,8 +36,8 @@ def _roots() -> str:
         "Logical request that arrives in the measured interval: its attempts taken together, with "
         "the outcome of the last one.",
         """\
-SELECT run_id, root_request_id, any_value(tenant) AS tenant, any_value(weight) AS weight,
-  min(first_arrival_time_s) AS arrival_time_s, count(*) AS attempts,
+SELECT run_id, root_request_id, any_value(tenant) AS tenant, any_value(cell) AS cell,
+  any_value(weight) AS weight, min(first_arrival_time_s) AS arrival_time_s, count(*) AS attempts,
   arg_max(outcome, attempt) AS outcome, bool_or(is_good) AS is_good
 FROM fact_requests
 GROUP BY run_id, root_request_id
@@ -175,7 +175,15 @@ SELECT t.run_id, t.deployment, t.tenant, t.window_index, t.window_start_time_s, 
   {ratio("t.weight * t.good", "t.window_s")} AS goodput_requests_per_s,
   {ratio("t.retried", "(t.offered + t.retried)")} AS retry_ratio,
   {ratio("l.met", "l.asked")} AS attainment_ratio
-FROM fact_tenant_intervals t
+FROM (
+  SELECT run_id, deployment, tenant, window_index, any_value(weight) AS weight,
+    any_value(window_start_time_s) AS window_start_time_s,
+    any_value(window_start_at) AS window_start_at, any_value(window_s) AS window_s,
+    any_value(is_measured) AS is_measured,
+    {", ".join(f"sum({name}) AS {name}" for name in _COUNTED)}
+  FROM fact_tenant_intervals
+  GROUP BY run_id, deployment, tenant, window_index
+) t
 LEFT JOIN logical l ON l.run_id = t.run_id AND l.deployment = t.deployment
   AND l.tenant = t.tenant AND l.window_index = t.window_index""",
     )

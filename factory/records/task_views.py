@@ -62,7 +62,7 @@ def _lone_requests() -> str:
         "Logical request of a tenant whose sessions have one request (not `has_sessions`), its "
         "attempts taken together.",
         f"""\
-SELECT q.run_id, q.root_request_id, any_value(q.weight) AS weight,
+SELECT q.run_id, q.root_request_id, any_value(q.weight) AS weight, any_value(q.cell) AS cell,
   any_value(q.task_id) AS task_id, any_value(q.session_id) AS session_id,
   any_value(q.task) AS task, any_value(q.agent) AS agent,
   any_value(q.deployment) AS deployment, any_value(q.tenant) AS tenant,
@@ -90,7 +90,8 @@ def _grouped(key: str, more: str) -> str:
     sums = "".join(f",\n    sum({name})::BIGINT AS {name}" for name in _SUMMED)
     sums += "".join(f",\n    sum({name}) AS {name}" for name in _ALLOCATED)
     return f"""\
-  SELECT run_id, {key}, any_value(weight) AS weight, any_value(deployment) AS deployment,
+  SELECT run_id, {key}, any_value(weight) AS weight, any_value(cell) AS cell,
+    any_value(deployment) AS deployment,
     any_value(tenant) AS tenant,
     CASE WHEN count(*) FILTER ({_UNSERVED}) > 0 THEN arg_min(outcome, end_time_s)
       FILTER ({_UNSERVED}) WHEN bool_or(outcome = 'in_flight') THEN 'in_flight'

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from factory.records.cell_views import cell_views
 from factory.records.codes import LEDGER_STATES, WORKING_STATES
 from factory.records.columns import Schema
+from factory.records.power_views import power_views
 from factory.records.service_views import service_views
 from factory.records.sql import ratio, view
 from factory.records.task_views import task_views
@@ -32,6 +34,7 @@ _ADDITIVE = (
     *(f"gpu_s_{state}" for state in LEDGER_STATES),
     "reference_gpu_s",
     "energy_gpu_kwh",
+    "energy_gpu_idle_kwh",
     "energy_it_kwh",
     "energy_facility_kwh",
 )
@@ -64,7 +67,8 @@ def views_sql(schema: Schema) -> str:
         _ledger(),
         *service_views(),
         *task_views(),
-        _power(),
+        *cell_views(),
+        *power_views(),
     ]
     head = _HEAD.format(name=schema.name, version=schema.version)
     return "\n".join([head, *tables, "", "\n\n".join(views), ""])
@@ -79,9 +83,9 @@ def _interval_costs() -> str:
     price = "i.weight * i.{} / 3600 * d.usd_per_gpu_hour AS {}"
     return view(
         "v_interval_costs",
-        "Pool × window, all windows: weighted columns with their cost at the run's own prices.",
+        "Pool × cell × window, all windows: weighted columns, with their cost at the run's prices.",
         f"""\
-SELECT i.run_id, i.deployment, i.pool, p.role, p.system, i.window_index,
+SELECT i.run_id, i.cell, i.deployment, i.pool, p.role, p.system, i.window_index,
   i.window_start_time_s, i.window_start_at, i.window_s, i.is_measured, d.usd_per_gpu_hour,
   {price.format("gpu_s_provisioned", "cost_usd")},
   {price.format("reference_gpu_s", "nameplate_cost_usd")},
@@ -193,19 +197,4 @@ FROM (
   ON {columns} INTO NAME state VALUE gpu_s
 )
 GROUP BY run_id, pool, system, state""",
-    )
-
-
-def _power() -> str:
-    return view(
-        "v_power_nodes",
-        "run × power node: mean and peak power, budget and capped time in the measured interval.",
-        """\
-SELECT run_id, power_node, level,
-  sum(energy_it_kwh) * 3600 / NULLIF(sum(window_s), 0) AS mean_it_kw,
-  max(peak_1s_it_kw) AS peak_1s_it_kw, max(budget_it_kw) AS budget_it_kw,
-  sum(capped_s) AS capped_s
-FROM fact_power
-WHERE is_measured
-GROUP BY run_id, power_node, level""",
     )

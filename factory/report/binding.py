@@ -2,8 +2,12 @@
 
 A rule of thumb with its thresholds in the open, in order of precedence:
 
-1. power: a budget slowed or paused at least `NOTICEABLE` of the GPU-seconds;
-2. failures and repairs took at least `NOTICEABLE`;
+1. power: at least `NOTICEABLE` of the GPU-seconds were slowed or paused. It is called a
+   curtailment, or the brake, where at least half of that fell in windows in which the grid
+   curtailed the facility, or a brake was on; a device cap where pools have one and less than half
+   fell in windows in which a node of the power tree lowered clocks; else it is the budget;
+2. outages took at least `NOTICEABLE`, each with the starts after it: breakers that tripped,
+   failures, or maintenance and upgrades, whichever took most;
 3. KV transfer: GPUs stalled on it for at least `NOTICEABLE`;
 4. memory or batch limits: GPUs idled beside waiting work for at least `NOTICEABLE`;
 5. time-outs: at least `WASTED` of the GPU time of requests went to answers whose clients gave up;
@@ -15,13 +19,18 @@ A rule of thumb with its thresholds in the open, in order of precedence:
 8. start-ups: a tenant misses its target, and replicas that start took at least `NOTICEABLE`;
 9. attempts were rejected for their length, turned away or given up, the latter two at least `LOST`
    of all: what took most of them binds, whatever else was free;
-10. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
+10. a budget lowered clocks for at least `ALWAYS` of the time, however little that took;
+11. otherwise nothing was full: demand limits the factory. A pool that is `SATURATED` busy at a low
    load factor runs small batches: more requests at once would use it better. Where a tenant misses
    its target all the same, no more is said than that no pool was full.
+
+Where something else than power binds, and a budget lowered clocks for `ALWAYS`, the evidence says
+that too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +44,7 @@ SATURATED = 0.9
 PACED = 0.95
 WASTED = 0.2
 LOST = 0.01
+ALWAYS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,8 @@ class Binding:
     """What binds.
 
     Attributes:
-        kind: power, failures, transfer, memory, timeouts, pool, service, startup, length,
-            admission, latency, demand or unknown.
+        kind: power, device_cap, brake, curtailment, failures, trips, maintenance, transfer, memory,
+            timeouts, pool, service, startup, length, admission, latency, demand or unknown.
         clause: ends a sentence, e.g. ``pool decode binds (94% busy)``.
         detail: one plain sentence of evidence.
     """
@@ -54,8 +64,6 @@ class Binding:
 
 
 _LOSSES = (
-    ("capped", "power", "the power budget binds", "It slowed or paused {} of the GPU time."),
-    ("out", "failures", "outages bind", "{} of the GPU time went to repairs and outages."),
     ("stalled", "transfer", "KV transfer binds", "GPUs waited for KV transfers {} of the time."),
     ("blocked", "memory", "memory or batch limits bind",
      "GPUs were idle {} of the time while work waited: KV memory or a batch limit was full."),
@@ -67,18 +75,124 @@ def binding(run: RunView) -> Binding:
     shares = grouped(run.figures.ledger)
     if not shares:
         return Binding("unknown", "what binds is not known", "The run has no ledger.")
-    for key, kind, clause, detail in _LOSSES:
-        if shares.get(key, 0.0) >= NOTICEABLE:
-            share = percent(shares[key])
-            return Binding(kind, f"{clause} ({share} of GPU time)", detail.format(share))
-    return (
-        _wasted(run)
+    found = _power(run) or _outages(run)
+    if found:
+        return found
+    found = (
+        _loss(shares)
+        or _wasted(run)
         or _full_pool(run)
         or _service_level(run)
         or _startup(run, shares)
         or _unserved(run)
-        or _demand(run)
     )
+    always = _always_capped(run)
+    if found is None:
+        return always or _demand(run)
+    if always is None:
+        return found
+    return dataclasses.replace(found, detail=f"{found.detail} {always.detail}")
+
+
+def _loss(shares: Mapping[str, float]) -> Binding | None:
+    """What GPUs waited for, if they did for long."""
+    for key, kind, clause, detail in _LOSSES:
+        if shares.get(key, 0.0) >= NOTICEABLE:
+            share = percent(shares[key])
+            return Binding(kind, f"{clause} ({share} of GPU time)", detail.format(share))
+    return None
+
+
+def _always_capped(run: RunView) -> Binding | None:
+    """A budget that lowers clocks nearly all the time, and what of GPU time that took."""
+    site = run.power
+    if site.capped_ratio < ALWAYS:
+        return None
+    of = f" of {site.capped_node}" if site.capped_node else ""
+    lost = percent(_power_share(run))
+    capped = percent(site.capped_ratio)
+    return Binding(
+        "power",
+        f"the power budget{of} binds (capped {capped} of the time)",
+        f"The budget{of} lowered clocks {capped} of the time, which took {lost} of the GPU time.",
+    )
+
+
+def _power_share(run: RunView) -> float:
+    """Share of the GPU-seconds that were slowed or paused."""
+    return sum(run.figures.ledger.get(state, 0.0) for state in ("power_capped", "paused"))
+
+
+def _power(run: RunView) -> Binding | None:
+    """What slowed or paused GPUs, if anything did."""
+    share = _power_share(run)
+    if share < NOTICEABLE:
+        return None
+    kind, clause, culprit = "power", "the power budget binds", "A power budget"
+    if _share_under(run, "curtailed") >= _MOST:
+        kind, clause, culprit = "curtailment", "the grid's curtailment binds", "A curtailment"
+    elif _share_under(run, "braked") >= _MOST:
+        kind, clause, culprit = "brake", "the power brake binds", "A power budget's brake"
+    elif run.power.device_caps and _share_under(run, "capped") < _MOST:
+        pools = ", ".join(run.power.device_caps)
+        kind, clause = "device_cap", "the device cap binds"
+        culprit = f"The cap of each GPU (pools[].power.cap_w of {pools})"
+    paused = run.figures.ledger.get("paused", 0.0)
+    detail = f"{culprit} slowed or paused {percent(share)} of the GPU time"
+    if not paused:
+        detail = f"{culprit} slowed {percent(share)} of the GPU time"
+    elif paused < share:
+        detail += f", {percent(paused)} paused altogether"
+    return Binding(kind, f"{clause} ({percent(share)} of GPU time)", f"{detail}.")
+
+
+_MOST = 0.5
+
+
+def _share_under(run: RunView, mark: str) -> float:
+    """Share of the slowed and paused GPU-seconds in measured windows with a mark."""
+    line = run.timeline
+    marked = () if line is None else line.power.marks.get(mark, ())
+    if line is None or not marked:
+        return 0.0
+    lost = [
+        capped + paused
+        for capped, paused in zip(
+            line.ledger.get("power_capped", ()), line.ledger.get("paused", ()), strict=True
+        )
+    ]
+    rows = list(zip(lost, marked, line.is_measured, strict=True))
+    total = sum(gpu_s for gpu_s, _, is_measured in rows if is_measured)
+    under = sum(gpu_s for gpu_s, share, is_measured in rows if is_measured and share > 0.0)
+    return under / total if total else 0.0
+
+
+_OUTAGES = {
+    "tripped": ("trips", "breakers that tripped bind", "racks without power behind open breakers"),
+    "failed": ("failures", "failures bind", "what had failed, and to starts after it"),
+    "maintenance": (
+        "maintenance",
+        "maintenance binds",
+        "maintenance and upgrades, and to starts after it",
+    ),
+}
+
+
+def _outages(run: RunView) -> Binding | None:
+    """What took GPUs out of service, if much did."""
+    shares = {
+        state: run.figures.ledger.get(state, 0.0) + run.power.restarting.get(state, 0.0)
+        for state in _OUTAGES
+    }
+    total = sum(shares.values())
+    if total < NOTICEABLE:
+        return None
+    kind, clause, what = _OUTAGES[max(shares, key=lambda state: shares[state])]
+    most = max(shares.values())
+    detail = f"{percent(most)} of the GPU time went to {what}"
+    if total > most:
+        detail += f"; {percent(total)} to outages of any kind"
+    return Binding(kind, f"{clause} ({percent(total)} of GPU time)", f"{detail}.")
 
 
 def furthest_short(run: RunView) -> list[Tenant]:

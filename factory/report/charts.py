@@ -36,6 +36,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """Spans below a chart: (left, width) in per cent of the width, and how strong each is drawn."""
+
+    key: str
+    label: str
+    spans: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A chart over time.
 
@@ -46,6 +55,7 @@ class Chart:
         outside: (left, width) of the spans that no figure covers, in per cent of the width.
         words: what the chart shows, for those who do not see it.
         is_area: whether series are areas rather than lines.
+        lanes: spans of time drawn below it.
     """
 
     series: tuple[Series, ...]
@@ -54,6 +64,7 @@ class Chart:
     outside: tuple[tuple[float, float], ...]
     words: str
     is_area: bool = False
+    lanes: tuple[Lane, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +113,13 @@ def rebinned(timeline: Timeline, most: int = MOST_WINDOWS) -> Timeline:
         else (),
         contracted_kw=timeline.contracted_kw,
         budget_kw=timeline.budget_kw,
+        power=timeline.power.binned(spans, timeline.window_s),
     )
 
 
 def ledger_over_time(timeline: Timeline) -> Chart | None:
     """Shares of the provisioned GPU-seconds by group, stacked, over time."""
-    edges = _edges(timeline)
+    at = edges(timeline)
     totals = [math.fsum(column) for column in zip(*timeline.ledger.values(), strict=True)]
     if not any(totals):
         return None
@@ -122,7 +134,7 @@ def ledger_over_time(timeline: Timeline) -> Chart | None:
             f + (v / total if total else 0.0)
             for f, v, total in zip(floor, values, totals, strict=True)
         ]
-        series.append(Series(group.key, group.label, band(edges, floor, top)))
+        series.append(Series(group.key, group.label, band(at, floor, top)))
         floor = top
     return Chart(
         tuple(series),
@@ -140,25 +152,12 @@ def tokens_over_time(timeline: Timeline) -> Chart | None:
     """Output tokens/s emitted, and those of good requests by the window of completion."""
     emitted = _rates(timeline.output_tokens, timeline.window_s)
     good = _rates(timeline.output_good_tokens, timeline.window_s)
-    return _lines(
+    return lines(
         timeline,
         (("tokens", "output", emitted), ("good", "of good requests, when they complete", good)),
         "Output tokens per second over simulated time",
         "tokens/s",
     )
-
-
-def power_over_time(timeline: Timeline) -> Chart | None:
-    """Facility power in kW beside what was contracted, and what budgets leave to it."""
-    if not timeline.facility_kw:
-        return None
-    lines = [("power", "drawn", list(timeline.facility_kw))]
-    if timeline.contracted_kw is not None:
-        lines.append(("contract", "contracted", [timeline.contracted_kw] * len(lines[0][2])))
-    if timeline.budget_kw is not None:
-        budget = [timeline.budget_kw] * len(lines[0][2])
-        lines.append(("budget", "racks at their budgets", budget))
-    return _lines(timeline, tuple(lines), "Facility power in kW over simulated time", "kW")
 
 
 _LATENCIES = (
@@ -229,24 +228,47 @@ def _short_ms(value: float) -> str:
     return f"{trimmed(value / 1000)} s" if value >= 1000 else f"{trimmed(value)} ms"
 
 
-def _lines(
-    timeline: Timeline, lines: Sequence[tuple[str, str, Sequence[float]]], words: str, unit: str
+def lines(
+    timeline: Timeline,
+    named: Sequence[tuple[str, str, Sequence[float | None]]],
+    words: str,
+    unit: str,
+    lanes: tuple[Lane, ...] = (),
 ) -> Chart | None:
-    highest = max((max(values, default=0.0) for _, _, values in lines), default=0.0)
+    """Lines over time on one axis from 0; None where nothing is above 0.
+
+    Args:
+        timeline: whose windows they follow.
+        named: (key, label, values) of each, one value per window; None leaves a gap.
+        words: what the chart shows.
+        unit: of the values.
+        lanes: spans drawn below.
+    """
+    present = [(label, [v for v in values if v is not None]) for _, label, values in named]
+    highest = max((max(values, default=0.0) for _, values in present), default=0.0)
     if highest <= 0:
         return None
     top = round_up(highest)
-    edges = _edges(timeline)
+    at = edges(timeline)
     series = tuple(
-        Series(key, label, steps(edges, [v / top for v in values])) for key, label, values in lines
+        Series(key, label, steps(at, [None if v is None else v / top for v in values]))
+        for key, label, values in named
     )
     ticks = tuple(Tick(100.0 * f, scaled(f * top)) for f in (0.0, 0.5, 1.0))
     ranges = "; ".join(
         f"{label} {quantity(min(values))} to {quantity(max(values))} {unit}"
-        for _, label, values in lines
+        for label, values in present
         if values
     )
-    return Chart(series, _time_ticks(timeline), ticks, _outside(timeline), f"{words}: {ranges}.")
+    told = "".join(f" Marked below: {', '.join(x.label for x in lanes)}." for _ in lanes[:1])
+    return Chart(
+        series,
+        _time_ticks(timeline),
+        ticks,
+        _outside(timeline),
+        f"{words}: {ranges}.{told}",
+        lanes=lanes,
+    )
 
 
 def round_up(value: float) -> float:
@@ -259,7 +281,7 @@ def _rates(amounts: Sequence[float], spans_s: Sequence[float]) -> list[float]:
     return [a / s if s > 0 else 0.0 for a, s in zip(amounts, spans_s, strict=True)]
 
 
-def _edges(timeline: Timeline) -> list[float]:
+def edges(timeline: Timeline) -> list[float]:
     """Window boundaries on the plane's x axis; one more than windows."""
     end_s = _end_s(timeline)
     first = timeline.start_s[0]
@@ -271,22 +293,25 @@ def _end_s(timeline: Timeline) -> float:
     return timeline.start_s[-1] + timeline.window_s[-1]
 
 
-def steps(edges: Sequence[float], shares: Sequence[float]) -> str:
-    """A line that keeps each value for the whole of its window."""
+def steps(at: Sequence[float], shares: Sequence[float | None]) -> str:
+    """A line that keeps each value for the whole of its window; None leaves a gap."""
     words = []
+    is_drawn = False
     for i, share in enumerate(shares):
-        y = _n(PLANE_Y * (1 - share))
-        words.append(f"{'L' if i else 'M'}{_n(edges[i])} {y}H{_n(edges[i + 1])}")
+        if share is not None:
+            y = _n(PLANE_Y * (1 - share))
+            words.append(f"{'L' if is_drawn else 'M'}{_n(at[i])} {y}H{_n(at[i + 1])}")
+        is_drawn = share is not None
     return "".join(words)
 
 
-def band(edges: Sequence[float], floor: Sequence[float], top: Sequence[float]) -> str:
+def band(at: Sequence[float], floor: Sequence[float], top: Sequence[float]) -> str:
     """The area between two step lines."""
     back = "".join(
-        f"L{_n(edges[i + 1])} {_n(PLANE_Y * (1 - floor[i]))}H{_n(edges[i])}"
+        f"L{_n(at[i + 1])} {_n(PLANE_Y * (1 - floor[i]))}H{_n(at[i])}"
         for i in reversed(range(len(floor)))
     )
-    return steps(edges, top) + back + "Z"
+    return steps(at, top) + back + "Z"
 
 
 def _n(value: float) -> str:
@@ -295,11 +320,11 @@ def _n(value: float) -> str:
 
 def _outside(timeline: Timeline) -> tuple[tuple[float, float], ...]:
     """Warm-up and drain: (left, width) in per cent; the whole when nothing was measured."""
-    edges = [100 * edge / PLANE_X for edge in _edges(timeline)]
+    at = [100 * edge / PLANE_X for edge in edges(timeline)]
     inside = [i for i, is_measured in enumerate(timeline.is_measured) if is_measured]
     if not inside:
         return ((0.0, 100.0),)
-    start, end = edges[inside[0]], edges[inside[-1] + 1]
+    start, end = at[inside[0]], at[inside[-1] + 1]
     spans = ((0.0, start), (end, 100.0 - end))
     return tuple((left, width) for left, width in spans if width > 0.01)
 

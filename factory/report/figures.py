@@ -125,6 +125,19 @@ def power(kilowatts: float | None) -> str:
     return f"{significant(kilowatts)} kW" if abs(kilowatts) >= 1 else f"{kilowatts * 1e3:.0f} W"
 
 
+def energy(kilowatt_hours: float | None) -> str:
+    """Energy in Wh, kWh, MWh or GWh."""
+    if kilowatt_hours is None:
+        return NONE
+    if abs(kilowatt_hours) >= 1e6:
+        return f"{significant(kilowatt_hours / 1e6)} GWh"
+    if abs(kilowatt_hours) >= 1e3:
+        return f"{significant(kilowatt_hours / 1e3)} MWh"
+    if abs(kilowatt_hours) >= 1 or not kilowatt_hours:
+        return f"{significant(kilowatt_hours)} kWh"
+    return f"{significant(kilowatt_hours * 1e3)} Wh"
+
+
 def plural(n: float, one: str, many: str | None = None) -> str:
     """``1 request``, ``12,031 requests``."""
     return f"{n:,.0f} {one if n == 1 else many or one + 's'}"

@@ -53,8 +53,12 @@ GROUPS = (
         ("fetch_cached",), "▚", "F", "#cc79a7", works=True,
     ),
     Group(
-        "capped", "power cap", "slowed or paused by a power budget",
-        ("power_capped", "paused"), "▆", "C", "#d55e00",
+        "capped", "power cap", "slowed by a power budget, or by a cap of the GPU",
+        ("power_capped",), "▆", "C", "#d55e00",
+    ),
+    Group(
+        "paused", "paused", "waiting for power, or switched off for a curtailment",
+        ("paused",), "▟", "Z", "#8f2d00",
     ),
     Group(
         "stalled", "transfer", "stalled on a KV transfer", ("stalled_transfer",), "▅", "T",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from factory.report.figures import (
     NONE,
     count,
@@ -16,16 +14,9 @@ from factory.report.figures import (
     trimmed,
     usd,
 )
+from factory.report.line import Line
 from factory.report.model import Offer, RunView
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure: what, how much, and what that means."""
-
-    label: str
-    value: str
-    meaning: str
+from factory.report.power_lines import cells_words
 
 
 def service_lines(run: RunView) -> tuple[Line, ...]:
@@ -130,10 +121,18 @@ def deep_lines(run: RunView) -> tuple[Line, ...]:
             else significant(figures.output_tokens_per_s_per_gpu),
             f"output, over all {plural(gpus, 'GPU')}"
             if held >= gpus * (1 - 1e-9)
-            else f"output, over {significant(held)} GPUs held (mean)",
+            else f"output, over {_gpus(held)} GPUs held (mean)",
         ),
         Line("Cache hits", percent(figures.cache_hit_ratio), _cache_words(run)),
     )
+
+
+def _gpus(number: float) -> str:
+    """A mean number of GPUs: whole ones where there are many."""
+    return count(number) if number >= _MANY else significant(number)
+
+
+_MANY = 100
 
 
 def cache_lines(run: RunView) -> tuple[Line, ...]:
@@ -166,7 +165,7 @@ def _cache_words(run: RunView) -> str:
 def what(run: RunView) -> str:
     """What was simulated, in one line."""
     systems = ", ".join(f"{offer.gpus:,} GPUs of {offer.system}" for offer in run.offers)
-    parts = [run.name, ", ".join(run.models), systems]
+    parts = [run.name, ", ".join(run.models), cells_words(run), systems]
     if run.measured_s is not None:
         offered = sum(tenant.offered for tenant in run.tenants)
         parts.append(f"{plural(offered, 'request')} in {duration(run.measured_s)} measured")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory.report.outcomes import Attempts, Decision, Happening
+from factory.report.power_model import Cells, Power, PowerLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Offer:
 
     Attributes:
         system: name in the catalogue.
-        gpus: GPUs of it in the facility.
+        gpus: GPUs of it in the facility, all cells together.
         usd_per_gpu_hour: price, USD; None when it is not priced.
         price_kind: ``measured``, ``published``, ``fitted`` or ``assumed``; None when not priced.
         price_source: where the price was read.
@@ -137,7 +138,7 @@ class Pool:
         deployment: deployment it belongs to; empty for GPUs that no pool uses.
         role: prefill, decode, aggregated or unassigned.
         system: system it runs on.
-        replicas: model instances at the start.
+        replicas: model instances at the start, of all cells as every figure here.
         gpus: GPUs of as many replicas as it may have.
         layout: parallel layout in words, e.g. ``tp 4 · dp 2``.
         busy_ratio: working share of its GPU-seconds.
@@ -259,7 +260,8 @@ class Timeline:
         output_good_tokens: output tokens of good requests that completed in each window.
         facility_kw: mean facility power in each window; empty when not recorded.
         contracted_kw: contracted facility power; None when not known.
-        budget_kw: the most that budgets leave to the facility; None when no rack has one.
+        budget_kw: the most that budgets leave to the facility; None when no node has one.
+        power: the same at the grid, with limits and marks.
     """
 
     start_s: tuple[float, ...]
@@ -271,26 +273,7 @@ class Timeline:
     facility_kw: tuple[float, ...]
     contracted_kw: float | None = None
     budget_kw: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """What the facility may draw, and drew at most.
-
-    Attributes:
-        peak_kw: highest facility power over a second of the measured interval.
-        contracted_kw: contracted facility power.
-        budget_kw: facility power with every rack at its budget, or at its design power where it has
-            none; None when no rack has one.
-        budgeted_it_kw: sum of the racks' budgets, at IT.
-        budgeted_racks: racks that have one.
-    """
-
-    peak_kw: float | None = None
-    contracted_kw: float | None = None
-    budget_kw: float | None = None
-    budgeted_it_kw: float = 0.0
-    budgeted_racks: int = 0
+    power: PowerLine = field(default_factory=PowerLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +293,7 @@ class RunView:
         timeline: the run by window; None when it has none.
         measured_s: span of the measured interval, s.
         warmup_s: time left out before it, s.
-        price_book: name of the price book; None when not priced, or priced in the scenario.
+        price_book: name of the price book; None without prices, or where the scenario states them.
         price_date: date of the prices.
         mean_queue_ms: mean wait before prefill starts, ms.
         unfinished: requests still in flight when the run ended.
@@ -319,6 +302,8 @@ class RunView:
         happenings: events of the whole run by kind.
         decisions: of autoscaling, in order.
         power: what the facility may draw, and drew at most.
+        cells: how many the run stands for, and how far the simulated ones differ.
+        unpriced: systems that the prices lack.
         skipped_rows: malformed rows of the trace that were left out.
         changed_tables: tables that are not as the run wrote them.
         facts: (name, value) rows on how the run was made: seed, versions, engine.
@@ -344,7 +329,9 @@ class RunView:
     attempts: Attempts = field(default_factory=Attempts)
     happenings: tuple[Happening, ...] = ()
     decisions: tuple[Decision, ...] = ()
-    power: Power = Power()
+    power: Power = field(default_factory=Power)
+    cells: Cells = field(default_factory=Cells)
+    unpriced: tuple[str, ...] = ()
     skipped_rows: int = 0
     changed_tables: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()

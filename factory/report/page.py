@@ -5,20 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.records.codes import EVENT_MEANINGS
-from factory.report import charts
+from factory.report import charts, power_charts
 from factory.report.figures import (
     NONE,
     count,
-    known,
+    duration,
+    percent,
     plural,
     power,
     significant,
     usd,
 )
 from factory.report.ledger import grouped
-from factory.report.lines import Line, cache_lines, deep_lines, service_lines, surface_lines, what
+from factory.report.line import Line
+from factory.report.lines import cache_lines, deep_lines, service_lines, surface_lines, what
 from factory.report.model import Pool, RunView
 from factory.report.pages import template, write_html
+from factory.report.power_lines import cell_lines, energy_lines
+from factory.report.power_model import TreeNode
 from factory.report.sentence import answer, cautions, support
 
 MOST_DECISIONS = 40
@@ -44,7 +48,12 @@ def render_page(run: RunView) -> str:
         given_back=_given_back(run),
         ledger_chart=timeline and charts.ledger_over_time(timeline),
         tokens_chart=timeline and charts.tokens_over_time(timeline),
-        power_chart=timeline and charts.power_over_time(timeline),
+        power_chart=timeline and power_charts.power_over_time(timeline),
+        load_chart=run.timeline and power_charts.load_duration(run.timeline),
+        tree=[_tree_row(node) for node in run.power.nodes],
+        more_nodes=run.power.more_nodes,
+        cells=cell_lines(run),
+        causes=power_charts.energy_rows(run.power.by_cause),
         strips=charts.latency_strips(run.tenants),
         pools=[
             (pool, charts.ledger_rows(grouped(pool.ledger)), _pool_size(pool)) for pool in run.pools
@@ -54,7 +63,7 @@ def render_page(run: RunView) -> str:
         happenings=[(event, EVENT_MEANINGS.get(event.kind, "")) for event in run.happenings],
         decisions=run.decisions[:MOST_DECISIONS],
         more_decisions=max(0, len(run.decisions) - MOST_DECISIONS),
-        energy=_energy(run),
+        energy=energy_lines(run),
     )
 
 
@@ -73,7 +82,21 @@ def _given_back(run: RunView) -> str:
     held = run.figures.gpus_provisioned
     if held is None or held >= gpus * (1 - 1e-9):
         return ""
-    return f"{significant(gpus - held)} of {count(gpus)}, on average"
+    given = gpus - held
+    return f"{count(given) if given >= 100 else significant(given)} of {count(gpus)}, on average"
+
+
+def _tree_row(node: TreeNode) -> tuple[str, ...]:
+    """A node of the power tree in words: a dash for what it has none of."""
+    spans = (node.capped_s, node.braked_s, node.dark_s)
+    return (
+        node.name,
+        node.level,
+        *(power(kw) for kw in (node.budget_kw, node.mean_kw, node.peak_kw)),
+        percent(node.headroom_ratio),
+        " / ".join(duration(seconds) if seconds else "0" for seconds in spans),
+        power(node.stranded_kw) if node.budget_kw is not None else NONE,
+    )
 
 
 def _pool_size(pool: Pool) -> str:
@@ -114,36 +137,3 @@ def _costs(run: RunView) -> tuple[Line, ...]:
             "cached prompt tokens too: the convention of published tables",
         ),
     )
-
-
-def _energy(run: RunView) -> tuple[Line, ...]:
-    """Power at each boundary."""
-    figures = run.figures
-    joules = None
-    if figures.energy_kwh and figures.output_tokens:
-        joules = known(figures.energy_kwh * 3.6e6 / figures.output_tokens)
-    return (
-        Line("GPUs", power(figures.mean_gpu_kw), "mean, at the GPUs"),
-        Line("IT", power(figures.mean_it_kw), "mean, with hosts, network and fans"),
-        Line("Facility", power(figures.mean_facility_kw), _facility_words(run)),
-        Line(
-            "Energy",
-            NONE if joules is None else f"{significant(joules)} J",
-            "of the facility per output token",
-        ),
-        *_budget(run),
-    )
-
-
-def _facility_words(run: RunView) -> str:
-    """What the mean is, the peak beside it."""
-    peak = run.power.peak_kw
-    return "mean, IT times PUE" + ("" if peak is None else f"; peak {power(peak)}")
-
-
-def _budget(run: RunView) -> tuple[Line, ...]:
-    """The racks' power budgets, if they have any."""
-    racks = run.power.budgeted_racks
-    if not racks:
-        return ()
-    return (Line("Budget", power(run.power.budgeted_it_kw), f"at IT, of {plural(racks, 'rack')}"),)

@@ -1,4 +1,4 @@
-"""The terminal screen of a run: a sentence, twelve figures, where the GPU-seconds went."""
+"""The terminal screen of a run: a sentence, twelve figures, power, where the GPU-seconds went."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from rich.text import Text
 
 from factory.report.figures import percent
 from factory.report.ledger import GROUPS, grouped, shared_out
-from factory.report.lines import Line, deep_lines, service_lines, surface_lines, task_lines, what
+from factory.report.line import Line
+from factory.report.lines import (
+    deep_lines,
+    service_lines,
+    surface_lines,
+    task_lines,
+    what,
+)
 from factory.report.model import RunView
+from factory.report.power_lines import cell_lines, cells_words, power_lines
 from factory.report.sentence import answer, cautions, missed_targets
 
 WIDTH = 80
@@ -41,6 +49,8 @@ def render(run: RunView, console: Console, page: Path | None = None) -> None:
     )
     console.print(Text(_water_line(width, unicode), style=_ACCENT), no_wrap=True, crop=True)
     _section(console, "Under the water: what this run reached", deep_lines(run), width, gap=False)
+    _section(console, "Power", power_lines(run), width)
+    _section(console, f"All cells: {cells_words(run)}", cell_lines(run), width)
     _ledger(console, run, width, unicode)
     notes = (*missed_targets(run), *cautions(run))
     if notes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from factory.economics.remarks import unpriced_remark
 from factory.report.binding import LOST, Binding, binding, furthest_short
-from factory.report.figures import count, duration, percent, plural, power, usd
+from factory.report.figures import count, duration, percent, plural, power, significant, usd
 from factory.report.model import RunView, Tenant
 
 
@@ -24,6 +25,9 @@ def cautions(run: RunView) -> tuple[str, ...]:
     if run.has_assumed_prices and run.is_priced:
         systems = ", ".join(o.system for o in run.offers if o.price_kind == "assumed")
         found.append(f"The price of {systems} is assumed: a placeholder, not a quotation.")
+    if run.unpriced:
+        remark = unpriced_remark(run.price_book, run.unpriced)
+        found.append(f"{remark[0].upper()}{remark[1:]}.")
     elif not run.is_priced:
         found.append("The scenario names no prices, so it shows performance only.")
     if run.unfinished:
@@ -32,7 +36,8 @@ def cautions(run: RunView) -> tuple[str, ...]:
             "leave them out."
         )
     found += _unserved(run)
-    found += [line for line in (_truncated(run), _overdrawn(run)) if line]
+    found += [line for line in (_truncated(run), _overdrawn(run), _exceeded(run)) if line]
+    found += [f"{remark[0].upper()}{remark[1:]}." for remark in run.power.above]
     ratio = run.figures.load_factor_ratio
     if ratio is not None and ratio > 1:
         found.append(
@@ -133,8 +138,19 @@ def _overdrawn(run: RunView) -> str:
     if peak is None or contracted is None or peak <= contracted * (1 + 1e-9):
         return ""
     return (
-        f"The facility drew {power(peak)} at its peak, more than the {power(contracted)} "
-        "contracted (facility.contracted_mw): figures per contracted MW flatter it."
+        f"The facility drew {power(peak)} from the grid at its peak, more than the "
+        f"{power(contracted)} contracted (facility.contracted_mw): figures per contracted MW "
+        "flatter it."
+    )
+
+
+def _exceeded(run: RunView) -> str:
+    """That the facility did not keep to a curtailment, if it did not."""
+    if run.power.excess_kwh <= 0.0:
+        return ""
+    return (
+        f"{significant(run.power.excess_kwh)} kWh were drawn above the limit of a curtailment "
+        "(facility.grid): the grid would count it as not delivered."
     )
 
 

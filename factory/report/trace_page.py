@@ -8,7 +8,7 @@ from typing import Any
 
 from factory.report import trace_charts as charts
 from factory.report.figures import NONE, duration, percent, quantity, scaled, significant, trimmed
-from factory.report.lines import Line
+from factory.report.line import Line
 from factory.report.pages import template, write_html
 
 #: Quantiles of the tables, and how they are headed.

@@ -23,13 +23,14 @@ from factory.report.model import (
     Limits,
     Offer,
     Pool,
-    Power,
     Quantiles,
     RunView,
     Tasks,
     Tenant,
     Timeline,
 )
+from factory.report.power_model import Power
+from factory.report.power_view import cells_of, power_line, power_of
 from factory.scenario import catalog
 from factory.statistics.quantiles import quantiles
 
@@ -65,7 +66,11 @@ def load_view(
     }
     requests = reader.read("fact_requests", REQUEST_COLUMNS)
     pools = _rows(reader, "dim_pools")
-    power = _power(reader, run)
+    covers = ",".join(row["covers"] or "" for row in prices.values())
+    nodes = _rows(reader, "dim_power_nodes")
+    power = power_of(reader, run, nodes, summary, parameters, covers)
+    cells = cells_of(summary)
+    offers = _offers(pools, prices, cells.count)
     cut = requests.flag("is_truncated") & requests.flag("is_measured")
     books = AttemptBooks(reader, requests)
     happenings, decisions = events(reader)
@@ -74,25 +79,32 @@ def load_view(
         description=parameters.get("description", ""),
         run_dir=run_dir,
         figures=figures_of(summary),
-        offers=_offers(pools, prices),
+        offers=offers,
         models=tuple(dict.fromkeys(row["model"] for row in _rows(reader, "dim_deployments"))),
-        pools=_pools(pools, summarize_pools(run_dir)),
+        pools=_pools(pools, summarize_pools(run_dir), cells.count),
         tenants=_tenants(
             _rows(reader, "dim_tenants"), requests, books, summary.get("attainment") or {}
         ),
         tasks=tasks_of(summary),
-        timeline=_timeline(run_dir, power),
+        timeline=_timeline(reader, run_dir, power),
         measured_s=run["measured_to_s"] - run["measured_from_s"],
         warmup_s=run["measured_from_s"],
-        price_book=next((p["price_book"] for p in prices.values() if p["price_book"]), None),
+        price_book=parameters.get("prices.book")
+        or next((p["price_book"] for p in prices.values() if p["price_book"]), None),
         price_date=next((p["price_date"] for p in prices.values() if p["price_date"]), None),
         mean_queue_ms=_mean_queue_ms(requests),
-        unfinished=int((requests.is_equal("outcome", "in_flight")).sum()),
+        unfinished=round(
+            float(requests.number("weight")[requests.is_equal("outcome", "in_flight")].sum())
+        ),
         truncated=round(float(requests.number("weight")[cut].sum())),
         attempts=books.of(np.ones(requests.rows, np.bool_)),
         happenings=happenings,
         decisions=decisions,
         power=power,
+        cells=cells,
+        unpriced=tuple(
+            offer.system for offer in offers if run["pricing_id"] and offer.usd_per_gpu_hour is None
+        ),
         skipped_rows=int(known(summary.get("skipped_rows")) or 0),
         changed_tables=tuple(changed_tables),
         facts=_facts(run, parameters),
@@ -195,7 +207,7 @@ def _plain(column: NDArray[Any] | Text) -> list[Any]:
 
 
 def _offers(
-    pools: list[dict[str, Any]], prices: Mapping[str, Mapping[str, Any]]
+    pools: list[dict[str, Any]], prices: Mapping[str, Mapping[str, Any]], cells: int
 ) -> tuple[Offer, ...]:
     gpus: dict[str, int] = {}
     for row in pools:
@@ -207,7 +219,7 @@ def _offers(
         offers.append(
             Offer(
                 system=system,
-                gpus=number,
+                gpus=number * cells,
                 usd_per_gpu_hour=price.get("usd_per_gpu_hour"),
                 price_kind=price.get("kind"),
                 price_source=price.get("source"),
@@ -219,9 +231,12 @@ def _offers(
 
 
 def _pools(
-    rows: list[dict[str, Any]], summaries: Mapping[str, Mapping[str, Any]]
+    rows: list[dict[str, Any]], summaries: Mapping[str, Mapping[str, Any]], cells: int
 ) -> tuple[Pool, ...]:
-    """Pools that have GPUs, in the scenario's order, with what they did while measured."""
+    """Pools that have GPUs, in the scenario's order, with what they did while measured.
+
+    Figures are of all cells, as those of tables are; the dimension's are of one.
+    """
     found = []
     for row in rows:
         figures = summaries.get(row["pool"], {})
@@ -231,8 +246,8 @@ def _pools(
                 deployment=row["deployment"] or "",
                 role=row["role"],
                 system=row["system"],
-                replicas=int(row["replicas"]),
-                gpus=int(row["gpus"]),
+                replicas=int(row["replicas"]) * cells,
+                gpus=int(row["gpus"]) * cells,
                 layout=_layout(row),
                 busy_ratio=known(figures.get("busy_ratio")),
                 load_factor_ratio=known(figures.get("load_factor_ratio")),
@@ -265,9 +280,9 @@ def _tenants(
         found.append(
             Tenant(
                 row["tenant"],
-                int(met.get("offered") or 0),
-                int(met.get("completed") or 0),
-                int(met.get("good") or 0),
+                round(met.get("offered") or 0),
+                round(met.get("completed") or 0),
+                round(met.get("good") or 0),
                 row["target_ratio"],
                 Limits(*(None if limit is None else limit * 1e3 for limit in limits.values())),
                 _quantiles(latencies["ttft_s"] * 1e3),
@@ -300,34 +315,7 @@ def _mean_queue_ms(requests: Columns) -> float | None:
     return float(queue_s.mean()) * 1e3 if queue_s.size else None
 
 
-def _power(reader: RunReader, run: Mapping[str, Any]) -> Power:
-    """Peak, contract and budgets, all cells together."""
-    columns = ("weight", "power_node", "level", "is_measured", "peak_1s_it_kw", "budget_it_kw")
-    rows = reader.read("fact_power", columns)
-    weight, pue = rows.number("weight"), float(run["pue"])
-    whole = rows.is_equal("level", "facility") & rows.flag("is_measured")
-    peaks = (weight * rows.number("peak_1s_it_kw"))[whole] * pue
-    budgets = dict(
-        zip(rows.strings("power_node"), weight * rows.number("budget_it_kw"), strict=True)
-    )
-    budgets = {node: kw for node, kw in budgets.items() if kw == kw}  # noqa: PLR0124 - NaN
-    cells = float(weight.max(initial=0.0))
-    limits = [
-        budgets.get(node["power_node"], cells * (node["design_it_kw"] or 0.0))
-        for node in _rows(reader, "dim_power_nodes")
-        if node["level"] == "rack"
-    ]
-    contracted_mw = run["contracted_facility_mw"]
-    return Power(
-        peak_kw=float(peaks.max()) if peaks.size else None,
-        contracted_kw=contracted_mw * 1e3 if contracted_mw else None,
-        budget_kw=sum(limits) * pue if budgets else None,
-        budgeted_it_kw=sum(budgets.values()),
-        budgeted_racks=round(cells * len(budgets)),
-    )
-
-
-def _timeline(run_dir: Path, power: Power) -> Timeline | None:
+def _timeline(reader: RunReader, run_dir: Path, power: Power) -> Timeline | None:
     windows = summarize_windows(run_dir)
     if not windows:
         return None
@@ -335,16 +323,18 @@ def _timeline(run_dir: Path, power: Power) -> Timeline | None:
     def column(name: str) -> tuple[float, ...]:
         return tuple(known(window[name]) or 0.0 for window in windows)
 
+    ledger = {state: column(f"gpu_s_{state}") for state in LEDGER_STATES}
     return Timeline(
         start_s=column("window_start_time_s"),
         window_s=column("seconds"),
         is_measured=tuple(bool(window["is_measured"]) for window in windows),
-        ledger={state: column(f"gpu_s_{state}") for state in LEDGER_STATES},
+        ledger=ledger,
         output_tokens=column("output_tokens"),
         output_good_tokens=column("output_good_tokens"),
         facility_kw=column("facility_kw"),
         contracted_kw=power.contracted_kw,
         budget_kw=power.budget_kw,
+        power=power_line(reader, ledger, len(windows)),
     )
 
 

@@ -19,9 +19,11 @@ from factory.scenario.lengths import Length
 from factory.scenario.loader import check, load, locate, missing_files
 from factory.scenario.models import catalog_of
 from factory.scenario.overlays import read_overlays
+from factory.scenario.pool_power import PoolPower
 from factory.scenario.resolve import contracted_mw, facility_pue, flatten, resolved
 from factory.scenario.resources import shipped
 from factory.scenario.routing import Router
+from factory.scenario.rows import Row
 from factory.scenario.schema import Cells, Prices, Run, Scenario
 from factory.scenario.session import Session, SharedPrefix
 from factory.scenario.specs import (
@@ -50,6 +52,7 @@ __all__ = [
     "ModelSpec",
     "Parallel",
     "Pool",
+    "PoolPower",
     "Precision",
     "PriceBook",
     "Prices",
@@ -57,6 +60,7 @@ __all__ = [
     "RackGroup",
     "Reference",
     "Router",
+    "Row",
     "Run",
     "Scenario",
     "Session",

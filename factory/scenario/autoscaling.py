@@ -246,6 +246,12 @@ class Autoscaling(Part):
     pool_gpu_budget: Count | None = Field(
         default=None, description="GPUs that this pool may hold; by default no limit of its own."
     )
+    min_headroom_ratio: Share | None = Field(
+        default=None,
+        description="No replica starts in a rack unless its rack, row and facility each have "
+        "budget left for its peak draw, and at least this share of their budget. By default "
+        "power is not looked at.",
+    )
     drain_timeout_s: NonNegative | None = Field(
         default=None,
         description="A leaving replica takes no new request and finishes its own; what is left "

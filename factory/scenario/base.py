@@ -5,13 +5,46 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 
 class Part(BaseModel):
-    """A frozen piece of a scenario that accepts no unknown key."""
+    """A frozen piece of a scenario that accepts no unknown key.
+
+    Null stands for the default of a section or list that has one: it switches the section off.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        fields = written_fields(cls)
+        return {
+            key: value
+            for key, value in given.items()
+            if value is not None or not _is_section(fields.get(key))
+        }
+
+
+def written_fields(model: type[Part]) -> dict[str, FieldInfo]:
+    """The fields of a part under the names that a scenario has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _is_section(field: FieldInfo | None) -> bool:
+    """Whether a field is a section or a list with a default of its own."""
+    return field is not None and isinstance(field.default, Part | tuple | dict)
 
 
 def _whole(value: Any) -> Any:

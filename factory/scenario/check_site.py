@@ -1,4 +1,4 @@
-"""Checks of facility, prices, cells and run."""
+"""Checks of facility, prices and run."""
 
 from __future__ import annotations
 
@@ -6,42 +6,21 @@ import math
 from collections.abc import Iterator
 
 from factory.errors import Problem
-from factory.scenario.facility import RackGroup
 from factory.scenario.findings import repeated, unknown, unknown_zone
 from factory.scenario.schema import Scenario, window_of
 from factory.scenario.specs import Catalog
 
 
 def site_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
-    """Racks, power, time zone, prices, cells and the run."""
+    """Racks, power, time zone, prices and the run."""
     facility = scenario.facility
     yield from repeated("facility.racks", (group.name for group in facility.racks))
     for index, group in enumerate(facility.racks):
-        path = f"facility.racks[{index}]"
-        yield from unknown(f"{path}.system", "system", group.system, catalog.systems)
-        yield from _budget_problems(path, group, catalog)
+        path = f"facility.racks[{index}].system"
+        yield from unknown(path, "system", group.system, catalog.systems)
     yield from unknown_zone("facility.time_zone", facility.time_zone)
     yield from _price_problems(scenario, catalog)
-    if scenario.cells.simulated > scenario.cells.count:
-        message = f"must be <= cells.count ({scenario.cells.count})"
-        yield Problem("cells.simulated", message, scenario.cells.simulated)
     yield from _run_problems(scenario)
-
-
-def _budget_problems(path: str, group: RackGroup, catalog: Catalog) -> Iterator[Problem]:
-    if group.budget_kw is None or group.system not in catalog.systems:
-        return
-    system = catalog.systems[group.system]
-    gpu = catalog.gpus[system.gpu]
-    idle_kw = system.gpus_per_rack * (gpu.idle_loaded_w + system.other_it_w_per_gpu) / 1e3
-    if group.budget_kw < idle_kw:
-        message = (
-            f"is below the {idle_kw:.1f} kW that a {group.system} rack draws idle: "
-            "clocks cannot go there"
-        )
-        design_kw = system.gpus_per_rack * system.design_it_kw_per_gpu
-        allowed = f"{idle_kw:.1f} to {design_kw:.1f} kW, its design power"
-        yield Problem(f"{path}.budget_kw", message, group.budget_kw, allowed)
 
 
 def _price_problems(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from factory.scenario.base import (
     Text,
 )
 from factory.scenario.kv_cache import KvCache
+from factory.scenario.pool_power import PoolPower
 from factory.scenario.routing import DecodeRouter, Router
 from factory.scenario.scheduling import Scheduler
 from factory.scenario.transfer import ConditionalDisaggregation, KvTransfer
@@ -146,6 +147,9 @@ class Pool(Part):
     replicas: Count = Field(description="Number of replicas.")
     parallel: Parallel = Field(default=Parallel(), description="Layout of one replica.")
     clock_ratio: Ratio = Field(default=1.0, description="GPU clock over its highest.")
+    power: PoolPower = Field(
+        default=PoolPower(), description="Caps, power profile and priority of its GPUs."
+    )
     reference: Reference = Field(default=Reference(), description="Efficient operating point.")
     engine: Engine = Field(default=Engine(), description="Limits of the serving engine.")
     kv_cache: KvCache = Field(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from factory.errors import InputError, Problem, ScenarioError
 from factory.scenario.checks import problems_of
 from factory.scenario.document import Document, Locations, is_within, read
+from factory.scenario.fault_trace import missing_fault_trace, settle_fault_trace
 from factory.scenario.models import catalog_of
 from factory.scenario.nearest import nearest
 from factory.scenario.overlays import settle_overlays
@@ -26,6 +27,7 @@ from factory.scenario.repair import repaired
 from factory.scenario.resolve import complete
 from factory.scenario.resources import configs, shipped
 from factory.scenario.schema import Scenario
+from factory.scenario.series import settle_series
 from factory.scenario.workloads import names_workload, settle_workloads
 
 #: Where the traces of a format are published.
@@ -78,6 +80,8 @@ def load(
     problems += settle_tables(document, folder)
     problems += settle_lengths(document, folder)
     problems += settle_rates(document, folder)
+    problems += settle_series(document, folder)
+    problems += settle_fault_trace(document, folder)
     locations = document.locations
     hidden = {problem.path for problem in problems if problem.path}
     scenario: Scenario | None
@@ -143,6 +147,10 @@ def _missing_files(scenario: Scenario, locations: Locations) -> list[Problem]:
     problems += [
         dataclasses.replace(problem, location=locations.of(problem.path))
         for problem in missing_rates(scenario.workload)
+    ]
+    problems += [
+        dataclasses.replace(problem, location=locations.of(problem.path))
+        for problem in missing_fault_trace(scenario.facility.failures)
     ]
     return problems + _missing_trace(scenario, locations)
 

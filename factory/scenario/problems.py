@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from factory.errors import Problem
-from factory.scenario.base import Part
+from factory.scenario.base import Part, written_fields
 from factory.scenario.document import Locations, join
 from factory.scenario.lengths import Length
 from factory.scenario.nearest import nearest
@@ -64,7 +64,7 @@ def translate(error: ErrorDetails, locations: Locations) -> Problem:
     if kind == "extra_forbidden":
         model = annotation_at(error["loc"][:-1])
         meant = _meant_field(str(error["loc"][-1]), model)
-        fields = None if meant or model is None else ", ".join(model.model_fields)
+        fields = None if meant or model is None else ", ".join(written_fields(model))
         return Problem(path, "unknown field", None, fields, meant, locations.of_key(path))
     location = locations.of(path)
     if kind == "missing":
@@ -97,7 +97,7 @@ def annotation_at(loc: Loc) -> Any:
     for part in loc:
         current = _bare(current)
         if isinstance(current, type) and issubclass(current, Part):
-            field = current.model_fields.get(str(part))
+            field = written_fields(current).get(str(part))
             current = field.annotation if field else None
         elif get_origin(current) is tuple and isinstance(part, int):
             current = get_args(current)[0]
@@ -124,7 +124,7 @@ def _missing(path: str, loc: Loc, location: str | None) -> Problem:
     annotation, model = annotation_at(loc), annotation_at(loc[:-1])
     message, choices = "is missing", None
     if isinstance(model, type) and issubclass(model, Part):
-        field = model.model_fields.get(str(loc[-1]))
+        field = written_fields(model).get(str(loc[-1]))
         if field and field.description:
             message += f": {field.description.rstrip('.')}"
     if get_origin(annotation) is Literal:
@@ -139,7 +139,7 @@ def _meant_field(name: str, model: Any) -> str | None:
     exact = _search(name, model)
     if exact:
         return exact
-    near = nearest(name, model.model_fields)
+    near = nearest(name, written_fields(model))
     if near:
         return near
     return _search(name, Scenario)
@@ -147,10 +147,11 @@ def _meant_field(name: str, model: Any) -> str | None:
 
 def _search(name: str, model: type[Part], prefix: str = "") -> str | None:
     """Path under ``model`` of a field called exactly ``name``; the shallowest wins."""
-    if name in model.model_fields:
+    fields = written_fields(model)
+    if name in fields:
         return prefix + name
     found = []
-    for key, field in model.model_fields.items():
+    for key, field in fields.items():
         inner = _bare(field.annotation)
         step = f"{prefix}{key}."
         if get_origin(inner) is tuple:

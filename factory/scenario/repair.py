@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from factory.scenario.base import Part
+from factory.scenario.base import Part, written_fields
 from factory.scenario.findings import STAND_IN
 from factory.scenario.problems import annotation_at, errors_of, path_of
 from factory.scenario.schema import Scenario
@@ -69,7 +69,7 @@ def _optional(outer: Sequence[int | str], last: int | str) -> bool:
     model = annotation_at(outer)
     if not (isinstance(model, type) and issubclass(model, Part)):
         return True
-    field = model.model_fields.get(str(last))
+    field = written_fields(model).get(str(last))
     return field is None or not field.is_required()
 
 

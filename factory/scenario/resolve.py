@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from factory.scenario.cooling import Cooling
 from factory.scenario.demand import Demand, Tenant
 from factory.scenario.deployment import Deployment, Pool
 from factory.scenario.facility import Facility
@@ -27,6 +28,7 @@ def complete(scenario: Scenario, catalog: Catalog) -> Scenario:
     facility = scenario.facility.model_copy(
         update={
             "pue": facility_pue(scenario.facility, catalog),
+            "cooling": _cooling(scenario.facility, catalog, scenario.cells.count),
             "contracted_mw": contracted_mw(scenario.facility, catalog, scenario.cells.count),
         }
     )
@@ -72,6 +74,12 @@ def contracted_mw(facility: Facility, catalog: Catalog, cells: int) -> float:
     return cells * it_kw * facility_pue(facility, catalog) / 1e3
 
 
+def design_it_mw(facility: Facility, catalog: Catalog, cells: int) -> float:
+    """Design IT power of the racks of all cells, MW."""
+    it_kw = sum(_design_it_kw(group.system, group.count, catalog) for group in facility.racks)
+    return cells * it_kw / 1e3
+
+
 def resolved(scenario: Scenario) -> dict[str, Any]:
     """The scenario as plain JSON-able data, every default written out."""
     data: dict[str, Any] = scenario.model_dump(mode="json")
@@ -102,6 +110,14 @@ def _flatten(value: Any, path: str, rows: list[tuple[str, Any]]) -> None:
 def _design_it_kw(system: str, count: int, catalog: Catalog) -> float:
     spec = catalog.systems[system]
     return spec.design_it_kw_per_gpu * spec.gpus_per_rack * count
+
+
+def _cooling(facility: Facility, catalog: Catalog, cells: int) -> Cooling:
+    """The plant of all cells is built for their racks unless stated."""
+    cooling = facility.cooling
+    if cooling.kind == "constant" or cooling.design_it_mw is not None:
+        return cooling
+    return cooling.model_copy(update={"design_it_mw": design_it_mw(facility, catalog, cells)})
 
 
 def _workload(workload: Demand, first_deployment: str) -> Demand:

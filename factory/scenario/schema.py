@@ -53,10 +53,20 @@ class Prices(Part):
 
 
 class Cells(Part):
-    """Cells of a facility larger than a simulation; they share only power and budget."""
+    """Cells of a facility larger than a simulation; they share only power and budget.
+
+    A cell is all racks, rows, deployments and tenants of the scenario: numbers of racks, replicas,
+    rates, users, clients of closed loops, GPU budgets of autoscaling, limits of admission and
+    `run.requests` are each of one cell. Of all cells together are the power that is contracted,
+    `facility.budget_mw`, and the megawatts of curtailments, batteries and ramps.
+    """
 
     count: Count = Field(default=1, description="Cells of the facility.")
-    simulated: Count = Field(default=1, description="Cells that are simulated, at full load.")
+    simulated: Count = Field(
+        default=1,
+        description="Cells that are simulated, each at full load and with draws of its own; what "
+        "comes of them is multiplied by count / simulated. Two or more tell how far cells differ.",
+    )
 
 
 class Run(Part):
@@ -66,7 +76,7 @@ class Run(Part):
         default=None, description="New sessions start before this time, s."
     )
     requests: Count | None = Field(
-        default=None, description="Requests to create, all tenants together."
+        default=None, description="Requests to create, all tenants of a cell together."
     )
     warmup_s: NonNegative = Field(default=0.0, description="Left out of the measured interval, s.")
     window_s: Positive = Field(

@@ -34,9 +34,9 @@ class Provenance:
 class GpuSpec:
     """One GPU.
 
-    Power at full clock, W (additive law fitted on H100, see the provenance)::
+    Power at full clock, W (fitted, see the provenance; `factory.power.gpu_watts` has the clock)::
 
-        min(tdp_w, idle_loaded_w + power_busy_w·busy + power_mfu_w·MFU + power_mem_w·sqrt(busy·MBU))
+        min(tdp_w, idle_loaded_w + power_busy_w·busy + power_mfu_w·MFU + power_mem_w·sqrt(MBU))
 
     Attributes:
         name: key in the catalogue.
@@ -56,7 +56,11 @@ class GpuSpec:
         idle_loaded_w: idle with a model loaded, W.
         power_busy_w: W at busy = 1.
         power_mfu_w: W at MFU = 1.
-        power_mem_w: W at busy·MBU = 1.
+        power_mem_w: W at MBU = 1.
+        power_mem_core_ratio: share of power_mem_w drawn on the core side (caches, on-chip network),
+            which follows the core's voltage; the memory itself has its own clock.
+        voltage_slope_ratio: fall of the core's voltage, over that at full clock, per unit of clock.
+        voltage_floor_ratio: lowest core voltage over that at full clock.
         min_clock_ratio: lowest clock over the highest.
         provenance: by field.
     """
@@ -79,6 +83,9 @@ class GpuSpec:
     power_busy_w: float
     power_mfu_w: float
     power_mem_w: float
+    power_mem_core_ratio: float
+    voltage_slope_ratio: float
+    voltage_floor_ratio: float
     min_clock_ratio: float
     provenance: Mapping[str, Provenance] = field(compare=False, repr=False)
 
@@ -87,6 +94,8 @@ class GpuSpec:
 class SystemSpec:
     """A server or rack that GPUs come in.
 
+    Power beside the GPUs is in W per GPU; `factory.power.rack` says how the parts make up a rack.
+
     Attributes:
         name: key in the catalogue.
         gpu: GPU, from the catalogue.
@@ -94,7 +103,23 @@ class SystemSpec:
         gpus_per_node: GPUs of a node (the blast radius of a node failure).
         nvlink_domain_gpus: GPUs that reach each other over the scale-up links.
         gpus_per_rack: GPUs of a rack.
-        other_it_w_per_gpu: host, NIC, switch and fan power per GPU while serving, W.
+        other_it_w_per_gpu: IT power per GPU beside the GPU, at its TDP, W: what the parts below are
+            held to, power supplies' losses and share of the network included.
+        load_gpu_w: draw of a GPU at which the figures at load hold (its TDP), W.
+        host_base_w: CPUs, their memory and boards while GPUs draw nothing, W.
+        host_load_w: what they draw more at load, W.
+        nic_w: NICs, DPUs and transceivers in the servers, at any load, W.
+        switch_base_w: scale-up switches (NVSwitch) while GPUs draw nothing, W; 0 if none.
+        switch_load_w: what they draw more at load, W.
+        storage_w: drives in the servers, W.
+        fan_w: fans of the servers at load, W.
+        pump_w: pumps of coolant in the rack at load, W; 0 where air cools, or a unit in the row.
+        cooling_least_speed_ratio: lowest speed of fans and pumps over that at load.
+        network_w: share of the scale-out switches, which have power supplies of their own, W.
+        psu_rated_w: rated output of all power supplies, which share the load, W.
+        psu_efficiency_10_ratio: their efficiency at 10 % of rated output.
+        psu_efficiency_20_ratio: at 20 %.
+        psu_efficiency_50_ratio: at 50 %.
         design_it_kw_per_gpu: IT power per GPU to provision for, kW.
         facility_kw_per_gpu_published: facility power per GPU as published in 2025, kW.
         design_pue: PUE at peak that the design assumes.
@@ -110,6 +135,21 @@ class SystemSpec:
     nvlink_domain_gpus: int
     gpus_per_rack: int
     other_it_w_per_gpu: float
+    load_gpu_w: float
+    host_base_w: float
+    host_load_w: float
+    nic_w: float
+    switch_base_w: float
+    switch_load_w: float
+    storage_w: float
+    fan_w: float
+    pump_w: float
+    cooling_least_speed_ratio: float
+    network_w: float
+    psu_rated_w: float
+    psu_efficiency_10_ratio: float
+    psu_efficiency_20_ratio: float
+    psu_efficiency_50_ratio: float
     design_it_kw_per_gpu: float
     facility_kw_per_gpu_published: float
     design_pue: float

@@ -98,7 +98,7 @@ def clamped(
     """The replicas to have of those wanted.
 
     Minimum and maximum first, then the step, the cool-down, and for an addition what the racks and
-    budgets hold beside the replicas that still drain.
+    budgets hold beside the replicas that still drain, and what there is power for.
 
     Args:
         wanted: What the policy says.
@@ -113,7 +113,7 @@ def clamped(
         if since_change_s < limits.up_cooldown_s:
             return now
         room = min(limits.gpus, free_gpus) // limits.gpus_per_replica
-        most = min(float(limits.most), room) - signals.draining
+        most = min(min(float(limits.most), room) - signals.draining, now + signals.startable)
         return int(max(min(wanted, now + limits.step, most), now))
     if wanted < now:
         if since_change_s < limits.down_cooldown_s:
@@ -138,6 +138,7 @@ class Autoscaler:
     """
 
     __slots__ = (
+        "_asked",
         "_budget",
         "_changed_s",
         "_limits",
@@ -171,6 +172,7 @@ class Autoscaler:
         self._note = note
         self._budget = budget
         self._changed_s = -inf
+        self._asked = -1
         self._timer = kernel.timer(CLASS_CONTROL, owner, self._decide)
 
     def wake(self, now_s: float) -> None:
@@ -231,8 +233,11 @@ class Autoscaler:
         if self._budget is not None and replicas > before:
             held = replicas + signals.draining
             self._budget.hold(self._owner, held * self._limits.gpus_per_replica)
-        kind = SCALE_UP if replicas > before else SCALE_DOWN
-        self._note(now_s, kind, self._subject, float(replicas), f"from {before} replicas: {why}")
+        if replicas != self._asked:
+            kind = SCALE_UP if replicas > before else SCALE_DOWN
+            detail = f"from {before} replicas: {why}"
+            self._note(now_s, kind, self._subject, float(replicas), detail)
+        self._asked = replicas
         self._pool.scale_to(replicas, now_s)
 
     def _set(self, now_s: float, *, held_back: bool) -> None:

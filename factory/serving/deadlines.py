@@ -13,7 +13,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from factory.kernel import CLASS_ARRIVAL, Kernel
-from factory.serving.sequence import Sequence
+from factory.serving.sequence import STAGE_GONE, Sequence
 
 FIRST_TOKEN = 0
 """Limit on the time until the first token."""
@@ -91,3 +91,10 @@ class Deadlines:
             heappop(heap)
             if due_s <= now_s and alive(sequence, limit):
                 self._expired(sequence, now_s)
+
+
+def alive(sequence: Sequence, limit: int) -> bool:
+    """Whether a sequence can still miss a limit."""
+    if sequence.stage == STAGE_GONE:
+        return False
+    return limit == END or math.isnan(sequence.first_token_s)

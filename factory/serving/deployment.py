@@ -19,11 +19,13 @@ from factory.serving.admission import ADMIT, AdmissionControl
 from factory.serving.admission import REJECT as TURN_AWAY
 from factory.serving.conditional import stays_local
 from factory.serving.deadlines import END, FIRST_TOKEN, Deadlines
-from factory.serving.fleet import Fleet, held_by
+from factory.serving.fleet import Fleet, held_by, is_tied
 from factory.serving.front_end import FrontEnd
 from factory.serving.handover import Handover
 from factory.serving.meter import CACHED
+from factory.serving.owner import Draining
 from factory.serving.pace import Pace
+from factory.serving.phases import ACTIVE, DRAINING
 from factory.serving.pool_side import PoolSide
 from factory.serving.rank import Rank
 from factory.serving.replica import Replica
@@ -59,29 +61,18 @@ class Deployment:
         opener: Calls `wake` for those whom the door holds.
         deadlines: Time-outs, if clients have any.
         fleets: The pools that are scaled.
+        machines: What failures and planned work hold, by replica; see `outages`.
+        emptied: Called when nobody is inside any more.
+        barred: Tenants that are turned away for now.
         expects: Whether requests may come that are not inside.
         inside: Requests that have arrived and not left.
     """
 
     __slots__ = (
-        "_acceptance",
-        "_clients",
-        "_decode",
-        "_entry",
-        "_handover",
-        "_left",
-        "_pace",
-        "_pending",
-        "_terms",
-        "accounts",
-        "deadlines",
-        "door",
-        "expects",
-        "fleets",
-        "front_end",
-        "inside",
-        "opener",
-    )
+        "_acceptance", "_clients", "_decode", "_entry", "_handover", "_left", "_pace", "_pending",
+        "_terms", "accounts", "barred", "deadlines", "door", "emptied", "expects", "fleets",
+        "front_end", "inside", "machines", "opener",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -115,6 +106,9 @@ class Deployment:
         self.opener: Timer | None = None
         self.deadlines: Deadlines | None = None
         self.fleets: list[Fleet] = []
+        self.machines: dict[Replica, Draining] = {}
+        self.emptied: list[Callable[[], None]] = []
+        self.barred: frozenset[int] = frozenset()
         self.expects: Callable[[], bool] = bool
         self.inside: dict[Sequence, None] = {}
 
@@ -147,7 +141,7 @@ class Deployment:
         declared = min(request.max_tokens or request.output_tokens, room)
         limit = min(request.output_tokens, declared)
         sequence = Sequence(request, limit, client.priority, declared)
-        if limit < 1 or request.input_tokens > terms.prompt_limit:
+        if limit < 1 or request.input_tokens > terms.prompt_limit or request.tenant in self.barred:
             self._turn_away(sequence, now_s)
             return None
         if self._acceptance is not None and limit > 1:
@@ -347,6 +341,10 @@ class Deployment:
 
     def rested(self, replica: Replica, now_s: float) -> None:
         """A draining replica has nothing left to do (see `owner.Owner`)."""
+        machine = self.machines.get(replica)
+        if machine is not None and machine.drains:
+            machine.rested(now_s)
+            return
         for fleet in self.fleets:
             if fleet.owns(replica):
                 fleet.rested(replica, now_s)
@@ -357,9 +355,18 @@ class Deployment:
         return len(self._pending) + prefilled
 
     def lose(self, replica: Replica, now_s: float) -> None:
-        """A replica is given up with what it still has."""
+        """A replica is given up with what it still has: at its next boundary, or now if it halted.
+
+        A request that computes its prompt elsewhere, and had room here to decode, fails too.
+        """
+        halted = replica.leap is None and replica.phase not in (ACTIVE, DRAINING)
         for sequence in held_by(replica, list(self.inside)):
+            if halted and is_tied(sequence, replica):
+                assert self._handover is not None
+                self._handover.untie(sequence, now_s)
             self.abort(sequence, FAILED, now_s)
+        if halted:
+            replica.cull(now_s)
 
     def open(self) -> None:
         """The run begins: autoscalers look before anybody comes."""
@@ -374,11 +381,7 @@ class Deployment:
 
     def size_door(self, door: AdmissionControl) -> None:
         """Tells the door what the replicas that are up hold."""
-        entry, last = self._entry, self._decode or self._entry
-        replicas = {entry.ranks[slot].replica.name for slot in entry.slots.live}
-        live = last.slots.live
-        sequences = sum(last.ranks[slot].limits.sequences for slot in live)
-        door.resize(len(replicas), sequences, float(last.slots.capacity_tokens * len(live)))
+        door.resize(self._entry.replicas_up(), *(self._decode or self._entry).room_up())
 
     # -- the way out ---------------------------------------------------------------------------
 
@@ -434,6 +437,8 @@ class Deployment:
         if self.fleets and not self.expects():
             for fleet in self.fleets:
                 fleet.rest()
+        for told in self.emptied:
+            told()
 
     def _out(self, sequence: Sequence, outcome: int, now_s: float) -> None:
         """A request leaves without its answer."""
@@ -491,10 +496,3 @@ class Deployment:
             if rank is not None and sequence.ticket >= 0:
                 rank.leave(sequence)
             self.accounts.record(sequence, IN_FLIGHT, nan, self._decode is not None)
-
-
-def alive(sequence: Sequence, limit: int) -> bool:
-    """Whether a sequence can still miss a limit of `deadlines`."""
-    if sequence.stage == STAGE_GONE:
-        return False
-    return limit == END or isnan(sequence.first_token_s)

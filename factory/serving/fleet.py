@@ -19,10 +19,11 @@ from factory.serving.autoscaler import (
     Autoscaler,
     Note,
 )
+from factory.serving.phases import ACTIVE, DRAINING, GIVEN_BACK, OFF, STARTING
 from factory.serving.pool_side import PoolSide
-from factory.serving.replica import ACTIVE, DRAINING, GIVEN_BACK, OFF, STARTING, Replica
+from factory.serving.replica import Replica
 from factory.serving.scaling import ReplicaLoad, Signals
-from factory.serving.sequence import Sequence
+from factory.serving.sequence import STAGE_HANDING, STAGE_MOVING, STAGE_RESERVING, Sequence
 
 _READY = 1 << 16
 """Owners of the fleets' own timers, among those of the autoscalers, begin here."""
@@ -48,12 +49,14 @@ class Fleet:
     Attributes:
         scaler: What decides.
         unplaced: Requests that wait for a replica.
+        powered: Of replicas that are off, by position, those for which there is power to start now,
+            all together; None where power is not looked at.
     """
 
     __slots__ = (
         "_arrivals", "_cached", "_changed", "_drain_timeout_s", "_due", "_finished", "_input",
-        "_lose", "_names", "_note", "_off", "_output", "_prompts", "_read_s", "_replicas", "_side",
-        "_startup_s", "_timer", "scaler", "unplaced",
+        "_lose", "_names", "_note", "_off", "_out", "_output", "_prompts", "_read_s", "_replicas",
+        "_side", "_startup_s", "_timer", "_wanted", "powered", "scaler", "unplaced",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +89,11 @@ class Fleet:
         self._arrivals = self._input = self._finished = self._output = 0
         self._prompts = self._cached = 0
         self._read_s = 0.0
+        self._wanted = up
+        # Replicas that failures and planned work hold.
+        self._out: dict[Replica, None] = {}
         self.unplaced: Callable[[], int] = int
+        self.powered: Callable[[Seq[int]], Seq[int]] | None = None
         self.scaler: Autoscaler
         for position, replica in enumerate(replicas):
             if position >= up:
@@ -131,6 +138,7 @@ class Fleet:
             [self._load(replica) for replica in self._replicas if replica.phase == ACTIVE],
             cached_ratio=self._cached / self._prompts if self._prompts else 0.0,
             unplaced=self.unplaced(),
+            startable=inf if self.powered is None else len(self._ready()),
         )
         self._arrivals = self._input = self._finished = self._output = 0
         self._prompts = self._cached = 0
@@ -156,6 +164,7 @@ class Fleet:
 
     def scale_to(self, replicas: int, now_s: float) -> None:
         """Has so many replicas active or starting from now on (see `autoscaler.Scalable`)."""
+        self._wanted = replicas
         more = replicas - self._count(ACTIVE) - self._count(STARTING)
         if more > 0:
             self._start(more, now_s)
@@ -164,10 +173,22 @@ class Fleet:
 
     def _start(self, count: int, now_s: float) -> None:
         ready_s = now_s + self._startup_s(count)
-        idle = [n for n, replica in enumerate(self._replicas) if replica.phase == self._off]
-        for position in idle[:count]:
+        for position in self._ready()[:count]:
             self._replicas[position].enter(STARTING, now_s)
             self._later(ready_s, position, STARTING)
+
+    def _ready(self) -> Seq[int]:
+        """Replicas that are off and can be started now, in order."""
+        idle = [
+            position
+            for position, replica in enumerate(self._replicas)
+            if replica.phase == self._off and replica not in self._out
+        ]
+        if self.powered is None:
+            return idle
+        # A pool without any replica gets its first whatever the power, or requests wait for ever.
+        first = [] if self._count(ACTIVE) or self._count(STARTING) else idle[:1]
+        return list(self.powered(idle)) or first
 
     def _stop(self, now_s: float) -> None:
         starting = [(due, n) for due, n, phase in self._due if phase == STARTING]
@@ -193,11 +214,41 @@ class Fleet:
 
     def rested(self, replica: Replica, now_s: float) -> None:
         """A draining replica of this pool has nothing left to do."""
-        position = self._replicas.index(replica)
         replica.enter(self._off, now_s)
+        self._forget(replica)
+        name = self._names[self._replicas.index(replica)]
+        self._note(now_s, REPLICA_DRAINED, name, 0.0, "")
+
+    def shut(self, replica: Replica) -> None:
+        """A replica of this pool is about to be held: it does not start in place of another."""
+        self._out[replica] = None
+
+    def out(self, replica: Replica, now_s: float) -> None:
+        """A failure or planned work holds a replica of this pool: another starts in its place."""
+        self._out[replica] = None
+        self._forget(replica)
+        missing = self._wanted - self._count(ACTIVE) - self._count(STARTING)
+        if missing > 0:
+            self._start(missing, now_s)
+
+    def back(self, replica: Replica, now_s: float) -> None:
+        """Nothing holds a replica any more: it starts if the pool lacks one, or else is off."""
+        self._out.pop(replica, None)
+        if replica.phase != self._off:
+            replica.enter(self._off, now_s)
+        if self._wanted > self._count(ACTIVE) + self._count(STARTING):
+            replica.enter(STARTING, now_s)
+            self._later(now_s + self._startup_s(1), self._replicas.index(replica), STARTING)
+
+    def keeps(self, replica: Replica) -> bool:
+        """Whether a replica that drained by no wish of the pool is to go on: it lacks one."""
+        self._out.pop(replica, None)
+        return self._wanted > self._count(ACTIVE) + self._count(STARTING)
+
+    def _forget(self, replica: Replica) -> None:
+        position = self._replicas.index(replica)
         self._due = sorted(entry for entry in self._due if entry[1] != position)
         self._aim()
-        self._note(now_s, REPLICA_DRAINED, self._names[position], 0.0, "")
 
     def rest(self) -> None:
         """Nothing is inside or expected any more: no timer shall keep the run alive."""
@@ -238,12 +289,27 @@ class Fleet:
 
 
 def held_by(replica: Replica, inside: Seq[Sequence]) -> list[Sequence]:
-    """Of the requests inside, those that have something on a replica."""
-    return [
-        sequence
-        for sequence in inside
-        if any(
-            rank is not None and rank.replica is replica
-            for rank in (sequence.decode_rank or sequence.prefill_rank, sequence.prefill_rank)
-        )
-    ]
+    """Of the requests inside, those that have something on a replica, or are to decode there."""
+    return [sequence for sequence in inside if _holds(sequence, replica)]
+
+
+def _holds(sequence: Sequence, replica: Replica) -> bool:
+    target = sequence.target
+    if target is not None and target.replica is replica:
+        return sequence.decode_rank in (None, target)
+    if sequence.stage in (STAGE_HANDING, STAGE_MOVING):
+        rank = sequence.prefill_rank
+    else:
+        rank = sequence.decode_rank or sequence.prefill_rank
+    return rank is not None and rank.replica is replica and sequence.stage != STAGE_RESERVING
+
+
+def is_tied(sequence: Sequence, replica: Replica) -> bool:
+    """Whether a request has room to decode on a replica, and is still to be prefilled elsewhere."""
+    target = sequence.target
+    return (
+        target is not None
+        and target.replica is replica
+        and sequence.decode_rank is None
+        and sequence in target.admitted
+    )

@@ -18,9 +18,10 @@ from factory.serving.accounts import Accounts
 from factory.serving.fabric import Fabric
 from factory.serving.front_end import step_s
 from factory.serving.links import Flow, Path
+from factory.serving.phases import ACTIVE
 from factory.serving.pool_side import PoolSide
 from factory.serving.rank import Rank
-from factory.serving.replica import ACTIVE, Replica
+from factory.serving.replica import Replica
 from factory.serving.residency import reserve, take_over
 from factory.serving.sequence import (
     STAGE_HANDING,
@@ -92,6 +93,7 @@ class Handover:
     def prefilled(self, sequence: Sequence, rank: Rank, now_s: float) -> None:
         """The prompt of a sequence has been computed on ``rank``."""
         rank.admitted.pop(sequence, None)
+        rank.asked = True  # one who waits may be let in, now that this one is no longer counted
         rank.outgoing += 1
         target = sequence.target
         if target is None:
@@ -203,6 +205,16 @@ class Handover:
         self.freed(source.replica, now_s)
 
     # -- the way out ---------------------------------------------------------------------------
+
+    def untie(self, sequence: Sequence, now_s: float) -> None:
+        """The rank that was to decode a sequence is gone, and the room taken there before."""
+        target = sequence.target
+        assert target is not None
+        if sequence.flow is not None:
+            self._fabric.cancel(sequence.flow, now_s)
+            sequence.flow = None
+        target.give_back(sequence, now_s)
+        sequence.target = None
 
     def drop(self, sequence: Sequence, now_s: float) -> None:
         """A sequence gives up what it has, or waits for, on the way between the pools."""

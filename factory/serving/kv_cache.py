@@ -95,20 +95,9 @@ class KVCache:
     """
 
     __slots__ = (
-        "_dead",
-        "_listener",
-        "_lru",
-        "_runs",
-        "_spill",
-        "capacity",
-        "evictable",
-        "kept",
-        "most_kept",
-        "pinned",
-        "private",
-        "ttl_s",
-        "used",
-    )
+        "_dead", "_listener", "_lru", "_runs", "_spill", "capacity", "evictable", "kept",
+        "most_kept", "pinned", "private", "ttl_s", "used",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -377,6 +366,17 @@ class KVCache:
             stop = run.fork
             run = run.parent
         return upto
+
+    def lose(self) -> None:
+        """The memory is gone, and with it all shared blocks; no sequence may have any."""
+        if self.private or self.pinned != self.kept:
+            raise ValueError(f"KVCache: lost with {self.private} private and {self.pinned} pinned")
+        if self._listener is not None:
+            for run in reversed(self._runs.values()):
+                self._listener(run.first, run.held, 0)
+        self._runs.clear()
+        self._lru.clear()
+        self.used = self.pinned = self.evictable = self.kept = self._dead = 0
 
     def touch(self, blocks: tuple[int, ...], now_s: float = 0.0) -> int:
         """Looks a whole prompt up and inserts it at once, as a cache study without time does.

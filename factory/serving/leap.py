@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nextafter
+
 from factory.performance import Segment
 from factory.serving.sequence import Sequence
 
@@ -40,7 +42,8 @@ class Leap:
 
     Attributes:
         segment: Seconds and work of each step.
-        anchor_s: Time of the leap's start; boundary ``k`` is at ``anchor_s + segment.elapsed(k)``.
+        anchor_s: Time of the leap's start (see `begun_at`); boundary ``k`` is at ``anchor_s +
+            segment.elapsed(k)``.
         step: Steps that the replica had done at the anchor.
         size: Decoding sequences over all ranks.
         by_tenant: Decoding sequences by tenant.
@@ -73,6 +76,7 @@ class Leap:
         shares: list[PrefillShare],
         watts: float,
         uncapped: float,
+        part: float = 0.0,
     ) -> None:
         self.segment = segment
         self.anchor_s = anchor_s
@@ -83,7 +87,7 @@ class Leap:
         self.watts = watts
         self.uncapped = uncapped
         self.k = 0
-        self.part = 0.0
+        self.part = part
 
 
 def position(leap: Leap, now_s: float) -> tuple[int, float]:
@@ -97,24 +101,14 @@ def position(leap: Leap, now_s: float) -> tuple[int, float]:
     return k, min(max(part, 0.0), 1.0)
 
 
-def scaled(segment: Segment, rest: float) -> Segment:
-    """The remaining fraction ``rest`` of a segment's step 0, as a segment of one step."""
-    return Segment(
-        1,
-        segment.base_s * rest,
-        0.0,
-        segment.full_base_s * rest,
-        0.0,
-        segment.prefill_base_s * rest,
-        0.0,
-        segment.decode_fixed_s * rest,
-        segment.decode_token_s * rest,
-        segment.prefill_pair_s * rest,
-        segment.wait_base_s * rest,
-        0.0,
-        segment.flops * rest,
-        segment.hbm_bytes * rest,
-        segment.net_bytes * rest,
-        0.0,
-        0.0,
-    )
+def begun_at(segment: Segment, now_s: float, part: float) -> float:
+    """The anchor of a line whose step 0 is done to the fraction ``part`` at ``now_s``.
+
+    As if it had begun at this clock, so that its first boundary comes when the rest of it is done.
+    """
+    if not part:
+        return now_s
+    anchor_s = now_s - part * segment.base_s
+    while anchor_s + segment.base_s < now_s:  # by rounding alone
+        anchor_s = nextafter(anchor_s, inf)
+    return anchor_s

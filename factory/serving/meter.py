@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Seq
 
-from factory.facility import EnergyBins, Windows
+from factory.facility import Windows
 from factory.records.codes import (
     STATE_DECODE,
+    STATE_FETCH_CACHED,
     STATE_POWER_CAPPED,
     STATE_PREFILL_NEW,
     STATE_PREFILL_RECOMPUTED,
@@ -31,7 +32,8 @@ OUTPUT = 3
 OUTPUT_GOOD = 4
 STATES = 5
 ENERGY = STATES + 17
-STEPS = ENERGY + 1
+ENERGY_IDLE = ENERGY + 1
+STEPS = ENERGY_IDLE + 1
 LEAPS = STEPS + 1
 PROVISIONED_LESS = LEAPS + 1
 FIELDS = PROVISIONED_LESS + 1
@@ -74,18 +76,14 @@ class Meter:
     Args:
         windows: Sums of the replica's pool.
         tenants: Sums per tenant.
-        bins: Energy bins of the replica's rack; None where no power is metered.
         gpus: GPUs of the replica.
         drafting: Batches of its ranks, if their steps verify drafts. What such a batch emits is not
             in proportion to its steps: it is counted when a sequence leaves or a window ends.
     """
 
     __slots__ = (
-        "_bins",
         "_drafting",
         "_emits_evenly",
-        "_rack_row",
-        "_rack_windows",
         "_row",
         "_tenant_rows",
         "_tenants",
@@ -106,8 +104,6 @@ class Meter:
         self,
         windows: Windows,
         tenants: list[Windows],
-        bins: EnergyBins,
-        rack_windows: Windows,
         gpus: int,
         drafting: Seq[SpeculativeBatch] = (),
     ) -> None:
@@ -115,13 +111,10 @@ class Meter:
         self._drafting = drafting
         self._emits_evenly = not drafting
         self._tenants = tenants
-        self._bins = bins
-        self._rack_windows = rack_windows
         self.gpus = gpus
         self._window = 0
         self.edge_s = windows.window_s
         self._row = windows.row(0)
-        self._rack_row = rack_windows.row(0)
         self._tenant_rows = [tenant.row(0) for tenant in tenants]
         self.until_s = 0.0
         self.member_s = 0.0
@@ -140,7 +133,6 @@ class Meter:
         index = self._window
         self.edge_s = (index + 1) * self._windows.window_s
         self._row = self._windows.row(index)
-        self._rack_row = self._rack_windows.row(index)
         self._tenant_rows = [tenant.row(index) for tenant in self._tenants]
 
     def rest(self, until_s: float, state: int, watts: float) -> None:
@@ -161,14 +153,11 @@ class Meter:
         gpu_s = (until_s - self.until_s) * self.gpus
         row = self._row
         row[STATES + state] += gpu_s
-        if state == RELEASED:
-            self._rack_row[2] += gpu_s
-            self.until_s = until_s
-            return
-        row[ENERGY] += gpu_s * watts
-        self._rack_row[0] += gpu_s * watts
-        self._bins.add(self.until_s, until_s, watts * self.gpus)
         self.until_s = until_s
+        if state != RELEASED:
+            row[ENERGY] += gpu_s * watts
+            if state != STATE_FETCH_CACHED:  # that is charged to those who wait for their KV
+                row[ENERGY_IDLE] += gpu_s * watts
 
     def work(self, leap: Leap, k: int, part: float, end_s: float) -> None:
         """The replica has come to ``k`` steps and the fraction ``part`` of the next in its leap.
@@ -227,20 +216,11 @@ class Meter:
         if leap.shares:
             if not leap.size:
                 prefill_s = working_s
-            self._prefill(leap, prefill_s, span, ramp, steps)
+            self._prefill(leap, prefill_s, span, ramp, steps, 0.0 if leap.size else wait_s)
             row[_DECODE] += (working_s - prefill_s) * gpus
         else:
             row[_DECODE] += working_s * gpus
-        joules = watts * seconds * gpus
-        row[ENERGY] += joules
-        self._rack_row[0] += joules
-        start_s = self.until_s
-        second = int(start_s)
-        joules_by_second = self._bins.joules
-        if end_s < second + 1 and second < len(joules_by_second):
-            joules_by_second[second] += watts * gpus * (end_s - start_s)
-        else:
-            self._bins.add(start_s, end_s, watts * gpus)
+        row[ENERGY] += watts * seconds * gpus
         row[STEPS] += steps
         if k0 == 0 and leap.part == 0.0:
             row[LEAPS] += 1.0
@@ -253,9 +233,10 @@ class Meter:
             self.member_s += member_s
             self.token_s += token_s
             self.token_step_s += token_step_s
-            self.member_j += watts * member_s
-            self.token_j += watts * token_s
-            self.token_step_j += watts * token_step_s
+            # What is drawn in a cap's extra time, or while ranks wait, is drawn for them too.
+            self.member_j += watts * (member_s / uncapped + wait_s * gpus / size)
+            self.token_j += watts * token_s / uncapped
+            self.token_step_j += watts * token_step_s / uncapped
             if steps and self._emits_evenly:
                 row[OUTPUT] += steps * size
                 tenant_rows = self._tenant_rows
@@ -268,8 +249,13 @@ class Meter:
         leap.part = part
         self.until_s = end_s
 
-    def _prefill(self, leap: Leap, prefill_s: float, span: float, ramp: float, steps: int) -> None:
-        """Splits the prefill part of a span over its sequences, and counts their tokens."""
+    def _prefill(
+        self, leap: Leap, prefill_s: float, span: float, ramp: float, steps: int, wait_s: float
+    ) -> None:
+        """Splits the prefill part of a span over its sequences, and counts their tokens.
+
+        What ranks draw in ``wait_s``, while they wait for others, goes by tokens.
+        """
         row = self._row
         gpus = self.gpus
         shares = leap.shares
@@ -293,7 +279,9 @@ class Meter:
             all_s = gpus * (token_s * share.tokens + pair_s * own_pairs)
             sequence.gpu_s_cached += cached_s
             sequence.gpu_s_computed += all_s - cached_s
-            sequence.energy_input_j += leap.watts * all_s
+            sequence.energy_input_j += leap.watts * (
+                all_s / leap.uncapped + gpus * wait_s * share.tokens / tokens
+            )
 
     def add(self, field: int, amount: float) -> None:
         """Adds to a sum of the window that `until_s` is in."""

@@ -1,4 +1,4 @@
-"""Whom a replica tells what happens in it."""
+"""Whom a replica tells what happens in it, and who may wait for its end."""
 
 from __future__ import annotations
 
@@ -34,3 +34,16 @@ class Owner(Protocol):
 
     def rested(self, replica: Replica, now_s: float) -> None:
         """A draining replica has nothing left to do."""
+
+
+class Draining(Protocol):
+    """What may let a replica drain beside its pool's autoscaler.
+
+    Attributes:
+        drains: Whether it does so now.
+    """
+
+    drains: bool
+
+    def rested(self, now_s: float) -> None:
+        """The replica has drained."""

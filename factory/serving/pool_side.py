@@ -36,6 +36,16 @@ class PoolSide:
     index: Index
     prefill_s: Callable[[int, int], float]
 
+    def replicas_up(self) -> int:
+        """Replicas that take requests."""
+        return len({self.ranks[slot].replica.name for slot in self.slots.live})
+
+    def room_up(self) -> tuple[int, float]:
+        """Sequences and KV tokens that the slots which take requests hold together."""
+        live = self.slots.live
+        sequences = sum(self.ranks[slot].limits.sequences for slot in live)
+        return sequences, float(self.slots.capacity_tokens * len(live))
+
     def choose(self, sequence: Sequence, now_s: float) -> Rank | None:
         """The rank that a request goes to; None turns it away. Some slot must be live."""
         sequence.copy_from = None

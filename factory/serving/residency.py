@@ -120,6 +120,25 @@ def fetched(rank: Rank, sequence: Sequence, fetch: Fetch, now_s: float) -> None:
     rank.replica.poke(now_s)
 
 
+def unfetched(rank: Rank, slot: int, now_s: float) -> None:
+    """Another slot, that cached KV comes from, is gone: who waits for that computes it."""
+    gone = [
+        (sequence, fetch)
+        for sequence, fetch in rank.fetching.items()
+        if any(part.source == slot for part in fetch.parts)
+    ]
+    if not gone:
+        return
+    assert rank.tiers is not None
+    if rank.replica.leap is None:
+        rank.replica.rest(now_s)
+    for sequence, fetch in gone:
+        del rank.fetching[sequence]
+        rank.tiers.cancel(fetch)
+        rank.landed.append(sequence)
+    rank.replica.poke(now_s)
+
+
 def reserve(rank: Rank, sequence: Sequence, now_s: float) -> bool:
     """Takes the KV blocks for a sequence prefilled elsewhere; says whether there are enough."""
     limits = rank.limits

@@ -56,6 +56,7 @@ class Signals:
         loads: Of each active replica.
         cached_ratio: Share of prompt tokens lately found in caches, 0 to 1.
         unplaced: Requests that wait because there is no replica, active or starting.
+        startable: Replicas for which there is power to start now.
     """
 
     now_s: float
@@ -70,6 +71,7 @@ class Signals:
     loads: Sequence[ReplicaLoad] = ()
     cached_ratio: float = 0.0
     unplaced: int = 0
+    startable: float = inf
 
     @property
     def replicas(self) -> int:

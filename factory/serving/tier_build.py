@@ -205,7 +205,8 @@ def _of_rank(
             links += (group.links[number],)
         lane = Lane(rate) if group.links else None
         store = group.stores[number]
-        tiers.append(Tier(tier.label, kind, store, links + by_host, lane, tier.latency_s))
+        is_own = tier.owner in ("rank", "replica")
+        tiers.append(Tier(tier.label, kind, store, links + by_host, lane, tier.latency_s, is_own))
         if tier.kind == "host":
             by_host = links
     return tuple(tiers)

@@ -27,6 +27,7 @@ class Tier:
         links: What a copy from it to the rank goes over; of peers all but the source's link.
         lane: The rank's way into it; None where the store's own is all there is.
         latency_s: From the beginning of a copy to its first block, seconds.
+        is_own: Whether the store is of the rank's replica alone, and goes where that goes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Tier:
     links: Path
     lane: Lane | None
     latency_s: float
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

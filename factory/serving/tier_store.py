@@ -62,6 +62,11 @@ class Writes:
         heappush(self._heap, (arrival_s, number, store, blocks))
         return number
 
+    @property
+    def last(self) -> int:
+        """Number of the last one sent."""
+        return self._next
+
     def settle(self, now_s: float) -> None:
         """Enters in every store what has arrived by now."""
         heap = self._heap
@@ -83,7 +88,7 @@ class Store:
     """
 
     __slots__ = (
-        "_coming", "_lane", "_now_s", "_writes", "below", "cache", "latency_s", "written",
+        "_coming", "_lane", "_lost", "_now_s", "_writes", "below", "cache", "latency_s", "written",
     )  # fmt: skip
 
     def __init__(
@@ -115,9 +120,20 @@ class Store:
         # Of each run on its way here, the write with most blocks of it: (blocks, number, arrival).
         self._coming: dict[int, tuple[int, int, float]] = {}
         self._now_s = 0.0
+        # Writes up to this number were on their way when the store was lost.
+        self._lost = 0
+
+    def lose(self, now_s: float) -> None:
+        """Its memory is gone with all that it held and that was on its way."""
+        self._writes.settle(now_s)
+        self._lost = self._writes.last
+        self._coming.clear()
+        self.cache.lose()
 
     def receive(self, number: int, blocks: tuple[int, ...], now_s: float) -> None:
         """A write has arrived."""
+        if number <= self._lost:
+            return
         coming = self._coming
         for first in blocks[::2]:
             known = coming.get(first)

@@ -183,6 +183,17 @@ class Tiers:
                 self._copies.stop(part.copy, now_s)
                 self._let_go(fetch, part, now_s)
 
+    def lose(self, now_s: float) -> None:
+        """The rank's memory is gone, and the stores that only its replica has.
+
+        What others share stays, and so does what is on its way there. No fetch may be under way.
+        """
+        self._evicted.clear()
+        self._seen = [KVCache(_SEEN_BLOCKS) for _ in self._seen]
+        for tier in self._tiers:
+            if tier.store is not None and tier.is_own:
+                tier.store.lose(now_s)
+
     def _best_peer(self, peers: Peers, blocks: tuple[int, ...]) -> tuple[int, int]:
         """Most leading blocks that another slot holds, and the first slot that does."""
         best, source = 0, -1

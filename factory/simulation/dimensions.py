@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+from factory.records.batch import CodeTables
 from factory.records.tables import RunTables
 from factory.scenario import Catalog, Scenario, flatten, resolved
 from factory.simulation.names import block_size
 from factory.simulation.plant import Plant
+from factory.simulation.pool_builder import PoolMeter
 
 
 def write_dimensions(
@@ -53,7 +55,7 @@ def write_dimensions(
         [{"path": path, "value": _text(value)} for path, value in flatten(resolved(scenario))],
     )
     _serving(scenario, catalog, plant, tables, session_tenants)
-    _site(scenario, catalog, plant, tables)
+    _site(plant, tables)
 
 
 def _text(value: object) -> str | None:
@@ -88,7 +90,8 @@ def _serving(
                 else 0,
                 "longest_prompt_tokens": built.longest_prompt_tokens,
             }
-            for deployment, built in zip(scenario.deployments, plant.deployments, strict=True)
+            # Of cell 0, which comes first: the others are alike.
+            for deployment, built in zip(scenario.deployments, plant.deployments, strict=False)
         ],
     )
     names = {deployment.model for deployment in scenario.deployments}
@@ -116,28 +119,9 @@ def _serving(
     for meter in plant.pools:
         place = meter.place
         pool = place.pool
-        group = scenario.facility.racks[place.group]
-        reference = meter.reference
-        pools.append(
-            {
-                "pool": codes.pools[place.code],
-                "deployment": codes.deployments[place.deployment],
-                "role": pool.role,
-                "system": group.system,
-                "racks": group.name,
-                "replicas": pool.replicas,
-                "gpus_per_replica": pool.gpus_per_replica,
-                "gpus": pool.gpus,
-                "tp": pool.parallel.tp,
-                "pp": pool.parallel.pp,
-                "dp": pool.parallel.dp,
-                "ep": pool.parallel.ep,
-                "kv_capacity_tokens": meter.kv_capacity_tokens,
-                "reference_gpu_s_per_input_computed_token": reference.input_computed_gpu_s,
-                "reference_gpu_s_per_input_cached_token": reference.input_cached_gpu_s,
-                "reference_gpu_s_per_output_token": reference.output_gpu_s,
-            }
-        )
+        cell = codes.pool_cells[place.code]
+        if cell == 0:
+            pools.append(_pool(scenario, meter, codes))
         for number, rack in enumerate(place.racks):
             name = codes.replicas[place.first_replica + number]
             replicas.append(
@@ -145,12 +129,15 @@ def _serving(
                     "replica": name,
                     "pool": codes.pools[place.code],
                     "deployment": codes.deployments[place.deployment],
-                    "power_node": codes.power_nodes[rack + 1],
+                    "power_node": codes.power_nodes[plant.layout.power.racks[rack]],
                     "gpus": pool.gpus_per_replica,
+                    "cell": cell,
                 }
             )
             states.append({"replica": name, "role": pool.role, "valid_from_time_s": 0.0})
     for spare in plant.layout.spares:
+        if codes.pool_cells[spare.code]:
+            continue
         group = scenario.facility.racks[spare.group]
         pools.append(
             {
@@ -185,38 +172,52 @@ def _serving(
     )
 
 
-def _site(scenario: Scenario, catalog: Catalog, plant: Plant, tables: RunTables) -> None:
-    nodes = plant.layout.codes.power_nodes
-    groups = scenario.facility.racks
-    rows: list[dict[str, object]] = []
-    gpus = 0
-    design_kw = 0.0
-    for number, group_number in enumerate(plant.layout.placement.rack_group):
-        group = groups[group_number]
-        system = catalog.systems[group.system]
-        gpus += system.gpus_per_rack
-        rack_kw = system.gpus_per_rack * system.design_it_kw_per_gpu
-        design_kw += rack_kw
-        rows.append(
-            {
-                "power_node": nodes[number + 1],
-                "level": "rack",
-                "parent_power_node": nodes[0],
-                "system": group.system,
-                "gpus": system.gpus_per_rack,
-                "design_it_kw": rack_kw,
-                "budget_it_kw": group.budget_kw,
-            }
-        )
-    systems = {group.system for group in groups}
-    top = {
-        "power_node": nodes[0],
-        "level": "facility",
-        "system": systems.pop() if len(systems) == 1 else None,
-        "gpus": gpus,
-        "design_it_kw": design_kw,
+def _pool(scenario: Scenario, meter: PoolMeter, codes: CodeTables) -> dict[str, object]:
+    """The row of a pool."""
+    place = meter.place
+    pool = place.pool
+    group = scenario.facility.racks[place.group]
+    reference = meter.reference
+    return {
+        "pool": codes.pools[place.code],
+        "deployment": codes.deployments[place.deployment],
+        "role": pool.role,
+        "system": group.system,
+        "racks": group.name,
+        "replicas": pool.replicas,
+        "gpus_per_replica": pool.gpus_per_replica,
+        "gpus": pool.gpus,
+        "tp": pool.parallel.tp,
+        "pp": pool.parallel.pp,
+        "dp": pool.parallel.dp,
+        "ep": pool.parallel.ep,
+        "kv_capacity_tokens": meter.kv_capacity_tokens,
+        "reference_gpu_s_per_input_computed_token": reference.input_computed_gpu_s,
+        "reference_gpu_s_per_input_cached_token": reference.input_cached_gpu_s,
+        "reference_gpu_s_per_output_token": reference.output_gpu_s,
     }
-    tables.write_dim("dim_power_nodes", [top, *rows])
+
+
+def _site(plant: Plant, tables: RunTables) -> None:
+    nodes = plant.layout.power.nodes
+    tables.write_dim(
+        "dim_power_nodes",
+        [
+            {
+                "power_node": node.name,
+                "cell": None if cell < 0 else cell,
+                "level": node.level,
+                "parent_power_node": None if node.parent < 0 else nodes[node.parent].name,
+                "system": node.system,
+                "gpus": node.gpus,
+                "design_it_kw": node.design_it_kw,
+                "budget_it_kw": node.budget_kw,
+                "usable_it_kw": node.usable_kw,
+                "stranded_it_kw": node.stranded_kw,
+            }
+            for node, cell in zip(nodes, plant.layout.codes.power_node_cells, strict=True)
+        ],
+    )
 
 
 def _prices(scenario: Scenario, catalog: Catalog, tables: RunTables) -> str | None:

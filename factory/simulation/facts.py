@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factory.facility.site_meter import FACILITY_J, IT_J, Metered
+from factory.facility.tree import DARK_S
 from factory.records.codes import STATE_UNASSIGNED
 from factory.records.tables import RunTables
 from factory.scenario import Scenario
@@ -14,6 +17,7 @@ from factory.serving.meter import (
     CACHED,
     COMPUTED,
     ENERGY,
+    ENERGY_IDLE,
     FINISHED,
     GOOD,
     LEAPS,
@@ -32,9 +36,8 @@ from factory.serving.meter import (
     TENANT_OUTPUT_GOOD,
     TIMED,
 )
+from factory.simulation.energy import node_energies, power_rows, rest_by_pool
 from factory.simulation.plant import Plant
-
-_NODE_FACILITY = 0
 
 
 def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: float) -> float:
@@ -60,30 +63,60 @@ def measured_until(scenario: Scenario, last_arrival_s: float | None, end_s: floa
     return min(math.floor(last_arrival_s / window_s + 1.0) * window_s, end_s)
 
 
-def write_facts(plant: Plant, tables: RunTables, end_s: float) -> None:
+def write_facts(plant: Plant, tables: RunTables, metered: Metered, end_s: float) -> None:
     """Writes the rows of pools, tenants and power nodes for every window up to ``end_s``."""
     window_s = tables.constants.window_s
     count = max(1, math.ceil(end_s / window_s))
     spans = [min((i + 1) * window_s, end_s) - i * window_s for i in range(count)]
-    _pools(plant, tables, spans)
-    _spares(plant, tables, spans)
+    # Facility over IT energy, by window; of a window without energy it does not matter.
+    ratios = [row[FACILITY_J] / row[IT_J] if row[IT_J] else 1.0 for row in metered.windows]
+    energies = node_energies(plant.tree, count, end_s)
+    rest = rest_by_pool(plant.tree, energies, _gpus_of_pools(plant), np.array(spans))
+    _pools(plant, tables, spans, ratios, rest)
+    _spares(plant, tables, spans, ratios, rest)
     _tenants(plant, tables, count)
-    _power(plant, tables, spans, end_s)
+    append = tables.appender("fact_power")
+    for node in plant.tree.nodes:
+        for row in power_rows(node, energies[node.number], spans, ratios):
+            append(row)
 
 
-def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
+def _gpus_of_pools(plant: Plant) -> list[dict[int, int]]:
+    """Of each rack, the GPUs that each pool has there, by its code; pseudo-pools too."""
+    placement = plant.layout.placement
+    gpus: list[dict[int, int]] = [{} for _ in placement.rack_group]
+    for pool in plant.layout.pools:
+        for rack in pool.racks:
+            gpus[rack][pool.code] = gpus[rack].get(pool.code, 0) + pool.pool.gpus_per_replica
+    spares = {spare.group: spare.code for spare in plant.layout.spares}
+    for rack, (group, free) in enumerate(
+        zip(placement.rack_group, placement.free_gpus, strict=True)
+    ):
+        if free:
+            gpus[rack][spares[group]] = free
+    return gpus
+
+
+def _pools(
+    plant: Plant,
+    tables: RunTables,
+    spans: list[float],
+    ratios: list[float],
+    rest: Mapping[int, NDArray[np.float64]],
+) -> None:
     append = tables.appender("fact_intervals")
     for pool in plant.pools:
         place = pool.place
         gpus = place.pool.gpus
-        other_w = _other_w_per_gpu(plant, place.racks[0])
         reference = pool.reference
+        rest_j = rest[place.code].tolist()
         for index, (span, row) in enumerate(zip(spans, pool.windows.fold(len(spans)), strict=True)):
             reference_gpu_s = (
                 row[COMPUTED] * reference.input_computed_gpu_s
                 + row[CACHED] * reference.input_cached_gpu_s
                 + row[OUTPUT] * reference.output_gpu_s
             )
+            it_j = row[ENERGY] + rest_j[index]
             append(
                 (
                     place.code,
@@ -97,29 +130,40 @@ def _pools(plant: Plant, tables: RunTables, spans: list[float]) -> None:
                     *row[STATES:ENERGY],
                     reference_gpu_s,
                     row[ENERGY],
-                    # Hosts of GPUs that were given back are no longer ours.
-                    row[ENERGY] + other_w * (gpus * span - row[PROVISIONED_LESS]),
+                    row[ENERGY_IDLE],
+                    it_j,
+                    it_j * ratios[index],
                     int(row[STEPS]),
                     int(row[LEAPS]),
                 )
             )
 
 
-def _other_w_per_gpu(plant: Plant, rack: int) -> float:
-    return plant.racks[rack].other_w / plant.racks[rack].gpus
-
-
-def _spares(plant: Plant, tables: RunTables, spans: list[float]) -> None:
+def _spares(
+    plant: Plant,
+    tables: RunTables,
+    spans: list[float],
+    ratios: list[float],
+    rest: Mapping[int, NDArray[np.float64]],
+) -> None:
     append = tables.appender("fact_intervals")
     placement = plant.layout.placement
     for spare in plant.layout.spares:
-        racks = [i for i, group in enumerate(placement.rack_group) if group == spare.group]
-        idle_w = sum(plant.racks[i].spare_w for i in racks)
-        other_w = sum(_other_w_per_gpu(plant, i) * placement.free_gpus[i] for i in racks)
+        rest_j = rest[spare.code].tolist()
+        racks = [
+            rack
+            for rack, group in zip(plant.tree.racks, placement.rack_group, strict=True)
+            if group == spare.group
+        ]
+        idle_j = [
+            sum(rack.spare_w * (span - rack.windows.row(index)[DARK_S]) for rack in racks)
+            for index, span in enumerate(spans)
+        ]
         for index, span in enumerate(spans):
             states = [0.0] * (ENERGY - STATES)
             states[STATE_UNASSIGNED] = spare.gpus * span
-            energy = (idle_w * span, (idle_w + other_w) * span)
+            it_j = idle_j[index] + rest_j[index]
+            energy = (idle_j[index], idle_j[index], it_j, it_j * ratios[index])
             append((spare.code, index, spare.gpus * span, *[0.0] * 5, *states, 0.0, *energy, 0, 0))
 
 
@@ -145,39 +189,3 @@ def _tenants(plant: Plant, tables: RunTables, count: int) -> None:
                     int(row[TENANT_OUTPUT_GOOD]),
                 )
             )
-
-
-def _power(plant: Plant, tables: RunTables, spans: list[float], end_s: float) -> None:
-    append = tables.appender("fact_power")
-    window_s = tables.constants.window_s
-    total: NDArray[np.float64] | None = None
-    facility = np.zeros((len(spans), 2))
-    rows: list[tuple[float, ...]] = []
-    for number, rack in enumerate(plant.racks):
-        watts = rack.bins.watts(end_s) + rack.other_w + rack.spare_w
-        total = watts if total is None else total + watts
-        peaks = _peaks(watts, len(spans), window_s)
-        budget_w = math.nan if rack.budget is None else rack.budget.budget_w
-        for index, (span, row) in enumerate(zip(spans, rack.windows.fold(len(spans)), strict=True)):
-            gpu_j = row[0] + rack.spare_w * span
-            it_j = gpu_j + rack.other_w * (span - row[2] / rack.gpus)
-            facility[index] += (gpu_j, it_j)
-            peak_w = max(peaks[index], it_j / span) if span else 0.0
-            rows.append((number + 1, index, gpu_j, it_j, peak_w, budget_w, row[1]))
-    assert total is not None
-    peaks = _peaks(total, len(spans), window_s)
-    for index in range(len(spans)):
-        gpu_j, it_j = facility[index].tolist()
-        peak_w = max(peaks[index], it_j / spans[index]) if spans[index] else 0.0
-        append((_NODE_FACILITY, index, gpu_j, it_j, peak_w, math.nan, 0.0))
-    for values in rows:
-        append(values)
-
-
-def _peaks(watts: NDArray[np.float64], count: int, window_s: float) -> list[float]:
-    """Highest one-second mean in each window, of the seconds that it overlaps; 0 for none."""
-    peaks = []
-    for index in range(count):
-        seconds = watts[math.floor(index * window_s) : math.ceil((index + 1) * window_s)]
-        peaks.append(float(seconds.max()) if len(seconds) else 0.0)
-    return peaks

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from factory.facility import Placement, PoolNeed, Shelf, place
 from factory.records.batch import CodeTables, Limits
+from factory.records.cell_names import cell_of, plain
 from factory.scenario import Catalog, Deployment, Pool, Scenario
 from factory.scenario.resolve import DEFAULT_BLOCK_SIZE
 from factory.serving.stands import gpu_numbers
+from factory.simulation.power_places import PowerPlaces, power_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,15 @@ class Layout:
         spares: Pseudo-pools, after them.
         placement: Which rack each replica stands in.
         gpus: The GPUs of each replica of each pool, by number within its rack.
-        codes: Names behind the codes; power node 0 is the facility, then come the racks.
+        power: Nodes of the power tree, by code.
+        codes: Names behind the codes.
     """
 
     pools: tuple[PoolPlace, ...]
     spares: tuple[Spare, ...]
     placement: Placement
     gpus: tuple[tuple[tuple[int, ...], ...], ...]
+    power: PowerPlaces
     codes: CodeTables
 
 
@@ -121,11 +125,11 @@ def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
         if free:
             spares.append(Spare(len(names), group, free))
             names.append(f"{rack.name}/unassigned")
-    nodes = [scenario.facility.name]
-    nodes += [f"{rack.name}-{i}" for rack in racks for i in range(rack.count)]
+    power = power_places(scenario, catalog, placement.rack_group)
+    tenants = scenario.workload.tenants
     codes = CodeTables(
-        deployments=[deployment.name for deployment in scenario.deployments],
-        tenants=[tenant.name for tenant in scenario.workload.tenants],
+        deployments=[plain(deployment.name) for deployment in scenario.deployments],
+        tenants=[plain(tenant.name) for tenant in tenants],
         tenant_limits=[
             Limits(
                 math.inf if tenant.slo.ttft_s is None else tenant.slo.ttft_s,
@@ -133,15 +137,20 @@ def lay_out(scenario: Scenario, catalog: Catalog) -> Layout:
                 math.inf if tenant.slo.e2e_s is None else tenant.slo.e2e_s,
                 math.inf if tenant.slo.task_s is None else tenant.slo.task_s,
             )
-            for tenant in scenario.workload.tenants
+            for tenant in tenants
         ],
-        pools=names,
+        pools=[plain(name) for name in names],
         pool_deployments=[place.deployment for place in pools] + [-1] * len(spares),
         pool_roles=[place.pool.role for place in pools] + ["unassigned"] * len(spares),
         replicas=replicas,
         replica_pools=replica_pools,
-        power_nodes=nodes,
-        power_node_levels=["facility"] + ["rack"] * (len(nodes) - 1),
+        power_nodes=[node.name for node in power.nodes],
+        power_node_levels=[node.level for node in power.nodes],
+        tenant_cells=[cell_of(tenant.name) for tenant in tenants],
+        pool_cells=[cell_of(name) for name in names],
+        power_node_cells=[
+            -1 if node.level == "facility" else cell_of(node.name) for node in power.nodes
+        ],
     )
     gpus = gpu_numbers(placement, groups, needs)
-    return Layout(tuple(pools), tuple(spares), placement, gpus, codes)
+    return Layout(tuple(pools), tuple(spares), placement, gpus, power, codes)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from math import inf
 
-from factory.facility import EnergyBins, RackBudget, Windows
+from factory.facility import Feed, IdealControl, PowerNode, PowerTree, Windows
+from factory.facility.site_meter import Meter as SiteMeter
 from factory.kernel import CLASS_ARRIVAL, Kernel
 from factory.performance import efficiency
 from factory.performance.kv_transfer import last_layer_bytes, transfer_bytes
-from factory.power import clock_levels, idle_watts
 from factory.scenario import Catalog, Scenario
 from factory.scenario.kernels import EngineSpec
 from factory.serving.acceptance import Acceptance
 from factory.serving.accounts import Accounts, Row, ServiceLevel
-from factory.serving.deadlines import Deadlines
-from factory.serving.deployment import Deployment, alive
+from factory.serving.deadlines import Deadlines, alive
+from factory.serving.deployment import Deployment
 from factory.serving.door import control
 from factory.serving.fabric import Fabric
 from factory.serving.front_end import FrontEnd
@@ -28,15 +29,18 @@ from factory.serving.pool_side import PoolSide
 from factory.serving.sequence import Sequence
 from factory.serving.terms import Client, Terms
 from factory.serving.tier_build import DeploymentTiers
+from factory.simulation.control_builder import Control, build_control
 from factory.simulation.length_limits import length_limits
 from factory.simulation.names import Layout, lay_out
+from factory.simulation.outage_builder import Held, build_outages
 from factory.simulation.pool_builder import (
     Plan,
     PoolMeter,
-    RackMeter,
     build_pool,
 )
+from factory.simulation.power_builder import build_tree
 from factory.simulation.scaling import scale
+from factory.simulation.site_builder import build_site
 from factory.statistics import stream
 from factory.workload import Workload
 
@@ -45,6 +49,9 @@ _TIERS = 1 << 16
 
 _OPENERS = 1 << 17
 """Owners of the timers that let held requests in, among those of arrivals, begin here."""
+
+_LAST = 1 << 29
+"""Order of the end of control among what the agenda does at one instant."""
 
 _DEADLINES = 1 << 16
 """Owners of the deadlines' timers, among those of arrivals, begin here."""
@@ -55,12 +62,17 @@ class Plant:
     """Everything that one run simulates, assembled."""
 
     layout: Layout
-    racks: tuple[RackMeter, ...]
+    tree: PowerTree
+    feeds: tuple[Feed, ...]
+    ideal: IdealControl | None
     pools: tuple[PoolMeter, ...]
     tenants: tuple[Windows, ...]
     tenant_deployments: tuple[int, ...]
     deployments: tuple[Deployment, ...]
     intake: Intake
+    held: Held
+    control: Control
+    site: SiteMeter
 
 
 def assemble(
@@ -70,6 +82,7 @@ def assemble(
     kernel: Kernel,
     write: Callable[[Row], None],
     note: Callable[[Row], None],
+    share: float = 1.0,
 ) -> Plant:
     """Builds the factory of a scenario.
 
@@ -80,10 +93,12 @@ def assemble(
         kernel: The environment.
         write: Takes the rows of ``fact_requests``.
         note: Takes the rows of ``fact_events``.
+        share: Cells simulated over cells, for what the scenario says of the grid's side of all.
     """
     layout = lay_out(scenario, catalog)
     window_s = scenario.run.window_s
-    racks = _racks(scenario, catalog, layout, note, kernel)
+    tree = build_tree(scenario, catalog, layout)
+    feeds: list[Feed] = []
     tenants = tuple(Windows(window_s, TENANT_FIELDS) for _ in scenario.workload.tenants)
     deployments: list[Deployment] = []
     intake = Intake(kernel, workload, deployments)
@@ -96,7 +111,7 @@ def assemble(
     pools: list[PoolMeter] = []
     for number in range(len(scenario.deployments)):
         builder = _Builder(
-            scenario, catalog, layout, racks, tenants, kernel, fabric, cables, number
+            scenario, catalog, layout, tree, feeds, tenants, kernel, fabric, cables, number
         )
         deployment = builder.deployment(write, note, intake, pools)
         deployments.append(deployment)
@@ -105,50 +120,73 @@ def assemble(
         names.index(tenant.deployment) if tenant.deployment else 0
         for tenant in scenario.workload.tenants
     )
-    return Plant(layout, racks, tuple(pools), tenants, served, tuple(deployments), intake)
+    ideal = _ideal(scenario, tree, feeds, kernel, note)
+
+    def told(now_s: float, kind: str, subject: str, value: float, detail: str) -> None:
+        note((now_s, kind, subject, value, detail))
+
+    held = build_outages(scenario, catalog, layout, tree, pools, deployments, intake, kernel, told)
+    until_s = scenario.run.duration_s or 0.0
+
+    def goes_on() -> bool:
+        inside = any(deployment.inside for deployment in deployments)
+        return kernel.now < until_s or intake.expects or inside
+
+    loops = build_control(scenario, tree, feeds, held.machines, kernel, told, goes_on)
+
+    def maybe_over(_now_s: float = 0.0) -> None:
+        if not goes_on():
+            loops.rest()
+
+    if loops.loops or loops.breakers:
+        # A breaker to be closed, a command on its way: they shall not keep a finished run alive.
+        held.agenda.at(until_s, _LAST, maybe_over)
+        for deployment in deployments:
+            deployment.emptied.append(maybe_over)
+    site = build_site(scenario, tree, ideal, deployments, held.machines, held.agenda, note, share)
+    return Plant(
+        layout,
+        tree,
+        tuple(feeds),
+        ideal,
+        tuple(pools),
+        tenants,
+        served,
+        tuple(deployments),
+        intake,
+        held,
+        loops,
+        site,
+    )
 
 
-def _racks(
+def _ideal(
     scenario: Scenario,
-    catalog: Catalog,
-    layout: Layout,
-    note: Callable[[Row], None],
+    tree: PowerTree,
+    feeds: Seq[Feed],
     kernel: Kernel,
-) -> tuple[RackMeter, ...]:
-    racks: list[RackMeter] = []
-    placement = layout.placement
-    for number, free in zip(placement.rack_group, placement.free_gpus, strict=True):
-        group = scenario.facility.racks[number]
-        system = catalog.systems[group.system]
-        gpu = catalog.gpus[system.gpu]
-        windows = Windows(scenario.run.window_s, 3)
-        other_w = system.other_it_w_per_gpu * system.gpus_per_rack
-        spare_w = idle_watts(gpu, loaded=False) * free
-        budget = None
-        if group.budget_kw is not None:
-            levels = clock_levels(gpu.min_clock_ratio)
-            budget = RackBudget(
-                group.budget_kw * 1e3,
-                other_w + spare_w,
-                levels,
-                windows,
-                _noting(note, layout.codes.power_nodes[len(racks) + 1]),
-                kernel,
-                len(racks),
-            )
-        racks.append(
-            RackMeter(windows, EnergyBins(), system.gpus_per_rack, other_w, spare_w, budget)
-        )
-    return tuple(racks)
+    note: Callable[[Row], None],
+) -> IdealControl | None:
+    """Who keeps the budgets at every instant, if anybody does."""
+    facility = scenario.facility
+    limited = [node for node in tree.nodes if node.rating_w < inf]
+    if facility.grid is not None and tree.root not in limited:
+        limited.append(tree.root)
+    if facility.control.mode != "ideal" or not limited:
+        return None
+
+    def told(now_s: float, kind: str, node: PowerNode) -> None:
+        limit_kw = node.limit_w / 1e3 if node.limit_w < inf else 0.0
+        note((now_s, kind, node.name, limit_kw, "kW of IT power that it may draw; 0 for any"))
+
+    return IdealControl(limited, feeds, facility.control.share, kernel, told)
 
 
-def _noting(note: Callable[[Row], None], subject: str) -> Callable[[float, str, float], None]:
-    """Writes what a budget says about its clock as rows of ``fact_events``."""
-
-    def row(now_s: float, kind: str, clock: float) -> None:
-        note((now_s, kind, subject, clock, "clock ratio of the rack from then on"))
-
-    return row
+def _span_w(scenario: Scenario, catalog: Catalog) -> tuple[float, float]:
+    """Lowest and highest draw of any GPU of the run, watts."""
+    systems = [catalog.systems[group.system] for group in scenario.facility.racks]
+    gpus = [catalog.gpus[system.gpu] for system in systems]
+    return min(gpu.idle_bare_w for gpu in gpus), max(gpu.tdp_w for gpu in gpus)
 
 
 class _Builder:
@@ -159,7 +197,8 @@ class _Builder:
         scenario: Scenario,
         catalog: Catalog,
         layout: Layout,
-        racks: tuple[RackMeter, ...],
+        tree: PowerTree,
+        feeds: list[Feed],
         tenants: tuple[Windows, ...],
         kernel: Kernel,
         fabric: Fabric,
@@ -169,7 +208,6 @@ class _Builder:
         self.scenario = scenario
         self.catalog = catalog
         self.layout = layout
-        self.racks = racks
         self.tenants = tenants
         self.kernel = kernel
         self.fabric = fabric
@@ -185,7 +223,8 @@ class _Builder:
             acceptance = Acceptance(speculation.chances, draws)
             drafts = speculation.draft_tokens
         self.plan = Plan(
-            scenario, catalog, layout, kernel, racks, tenants, section, acceptance, drafts,
+            scenario, catalog, layout, kernel, tree, feeds, _span_w(scenario, catalog), tenants,
+            section, acceptance, drafts,
             DeploymentTiers(kernel, _TIERS + number), self.kv_bytes(), self.ttft_limits(),
         )  # fmt: skip
 

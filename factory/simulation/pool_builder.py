@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-from factory.facility import EnergyBins, RackBudget, Windows
+from factory.facility import Feed, PowerTree, Windows
 from factory.kernel import Kernel
 from factory.performance import Segment, StepModel, build, build_reference
 from factory.performance.reference import ReferenceCosts
@@ -38,33 +38,12 @@ from factory.serving.tier_build import DeploymentTiers
 from factory.simulation.cache_builder import build_caches
 from factory.simulation.length_limits import kv_capacity_tokens
 from factory.simulation.names import Layout, PoolPlace, block_size
+from factory.simulation.power_builder import build_feed
 from factory.simulation.rates import Rate, prefill_estimate, serving_rate
 from factory.statistics import stream
 
 _EXPIRIES = 1 << 20
 """Owners of the timers by which idle KV expires, among those of control, begin here."""
-
-
-@dataclass(frozen=True, slots=True)
-class RackMeter:
-    """One rack: what is metered there, and what it draws whatever the replicas do.
-
-    Attributes:
-        windows: Joules of its GPUs in replicas (0), capped seconds (1), and GPU-seconds of GPUs
-            that were given back (2), by window.
-        bins: Joules by second, of the same GPUs.
-        gpus: GPUs in the rack.
-        other_w: Hosts, network, fans: drawn always, watts.
-        spare_w: Idle GPUs that no replica uses, watts.
-        budget: Its budget, if it has one.
-    """
-
-    windows: Windows
-    bins: EnergyBins
-    gpus: int
-    other_w: float
-    spare_w: float
-    budget: RackBudget | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +73,9 @@ class Plan:
 
     Attributes:
         scenario, catalog, layout, kernel: Of the run.
-        racks: Meter of each rack.
+        tree: Where power comes from.
+        feeds: The plugs of all replicas, in order; filled as they are built.
+        span_w: Lowest and highest draw of any GPU of the run, watts.
         tenants: Sums of each tenant.
         section: The deployment.
         acceptance, drafts: How answers take their steps, and drafts of a step, if any.
@@ -107,7 +88,9 @@ class Plan:
     catalog: Catalog
     layout: Layout
     kernel: Kernel
-    racks: tuple[RackMeter, ...]
+    tree: PowerTree
+    feeds: list[Feed]
+    span_w: tuple[float, float]
     tenants: tuple[Windows, ...]
     section: Deployment
     acceptance: Acceptance | None
@@ -123,15 +106,17 @@ def segment_watts(gpu: GpuSpec, model: StepModel) -> Callable[[Segment, float, f
     Its arguments are a segment, the clock, and which step of the segment is meant.
     """
     law = power_law(gpu, model.peak_flops, model.peak_hbm)
+    host_s = model.host_s
 
     def watts(segment: Segment, clock: float, step: float) -> float:
         if not step:
-            return law(segment.base_s, segment.flops, segment.hbm_bytes, clock)
+            return law(segment.base_s, segment.flops, segment.hbm_bytes, clock, host_s)
         return law(
             segment.base_s + segment.slope_s * step,
             segment.flops + segment.flops_slope * step,
             segment.hbm_bytes + segment.hbm_slope * step,
             clock,
+            host_s,
         )
 
     return watts
@@ -185,8 +170,7 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
     stands = stands_of(plan.layout, place, system, gpu)
     ranks: list[Rank] = []
     replicas: list[Replica] = []
-    for number, rack in enumerate(place.racks):
-        rack_meter = plan.racks[rack]
+    for number in range(len(place.racks)):
         own: list[Rank] = []
         drafting: list[SpeculativeBatch] = []
         for name in range(dp):
@@ -200,8 +184,6 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
         meter = Meter(
             windows,
             list(plan.tenants),
-            rack_meter.bins,
-            rack_meter.windows,
             pool.gpus_per_replica,
             drafting,
         )
@@ -211,15 +193,13 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
             own,
             model,
             meter,
+            _feed(plan, place, number),
             watts,
             idle_w,
             bare_w,
             pool.clock_ratio,
             run.engine == "step",
         )
-        if rack_meter.budget is not None:
-            replica.budget = rack_meter.budget
-            rack_meter.budget.add(replica)
         replicas.append(replica)
     source = f"router:{plan.section.name}:{pool.name}"
     uniform = uniform_from(stream(run.seed, run.replication, source))
@@ -231,7 +211,7 @@ def build_pool(plan: Plan, place: PoolPlace, model_len: int) -> tuple[PoolMeter,
         index=caches.index,
         prefill_s=prefill_s,
         transfer_s=caches.copy_s,
-        headroom=_headroom(plan.racks),
+        headroom=_headroom(plan.tree),
         ttft_limits_s=plan.ttft_limits_s,
         racks=tuple(rack for rack in place.racks for _ in range(dp)),
         tiers=caches.tier_indexes,
@@ -324,13 +304,19 @@ def _scheduler(section: SchedulerSection) -> Scheduler:
     return Mixed(guarantees=section.policy == "trtllm")
 
 
-def _headroom(racks: tuple[RackMeter, ...]) -> Callable[[int], float]:
-    """Share of a rack's budget that nothing draws now."""
+def _headroom(tree: PowerTree) -> Callable[[int], float]:
+    """Share of its limit that nothing draws now: of a rack, or of what it hangs on if less."""
+    paths = [rack.path() for rack in tree.racks]
 
     def headroom(rack: int) -> float:
-        budget = racks[rack].budget
-        if budget is None:
-            return 1.0
-        return max(1.0 - budget.draw_w(budget.level) / budget.budget_w, 0.0)
+        return min(node.headroom_ratio for node in paths[rack])
 
     return headroom
+
+
+def _feed(plan: Plan, place: PoolPlace, number: int) -> Feed:
+    feed = build_feed(
+        plan.tree, plan.layout, place, number, plan.scenario, plan.catalog, plan.span_w
+    )
+    plan.feeds.append(feed)
+    return feed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
+from factory.economics.remarks import unpriced_remark
 from factory.errors import InputError, Problem, ScenarioError
 from factory.performance import build_memory
 from factory.performance.sources import source_notes, source_problems
-from factory.power import gpu_watts
+from factory.power.rack import idle_rack_w
 from factory.scenario import Catalog, Deployment, Pool, Scenario, locate, missing_files
 from factory.scenario.trace import TraceFormat
 from factory.serving.network import Cables, Network, link_problems
@@ -18,6 +19,9 @@ from factory.simulation.cache_builder import block_bytes
 from factory.simulation.length_limits import length_notes, length_problems
 from factory.simulation.names import block_size, lay_out, placed
 from factory.simulation.pool_builder import stands_of
+from factory.simulation.power_checks import power_problems
+from factory.simulation.power_warnings import power_warnings
+from factory.simulation.site_checks import site_problems
 from factory.workload import build as build_workload
 from factory.workload.traces.detect import detect
 
@@ -29,22 +33,39 @@ def preflight(scenario: Scenario, catalog: Catalog) -> list[Problem]:
         scenario: From `factory.scenario.load`.
         catalog: What its names refer to.
     """
-    problems = [*_memory(scenario, catalog), *_places(scenario, catalog)]
+    problems = list(_places(scenario, catalog))
+    if not problems:
+        problems += power_problems(scenario, catalog)
+    problems += _memory(scenario, catalog)
     for path, deployment, pool in _pools(scenario):
         problems += source_problems(pool, deployment, catalog, scenario, path)
-    problems += [*_roles(scenario), *_budgets(scenario, catalog), *_contract(scenario, catalog)]
-    problems += _cells(scenario)
+    problems += [*_roles(scenario), *_contract(scenario, catalog)]
+    problems += site_problems(scenario, catalog)
     if not problems:
         problems += [*length_problems(scenario, catalog), *_tiers(scenario, catalog)]
         problems += _links(scenario, catalog)
     problems += missing_files(scenario) or _demand(scenario, catalog)
+    return _located(scenario, problems)
+
+
+def _located(scenario: Scenario, problems: Iterable[Problem]) -> list[Problem]:
     return [
         dataclasses.replace(p, location=p.location or locate(scenario, p.path)) for p in problems
     ]
 
 
+def warnings(scenario: Scenario, catalog: Catalog) -> list[Problem]:
+    """What can be run, but is seldom meant, each with its place.
+
+    Args:
+        scenario: One that passes `preflight`.
+        catalog: What its names refer to.
+    """
+    return _located(scenario, power_warnings(scenario, catalog))
+
+
 def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
-    """What a reader of the results must know of lengths and step times, a line each.
+    """What a reader of the results must know of prices, lengths and step times, a line each.
 
     Changes of the catalogue come first.
 
@@ -62,12 +83,25 @@ def notes(scenario: Scenario, catalog: Catalog) -> list[str]:
         count, names = sum(number for _, number in changed), ", ".join(name for name, _ in changed)
         noun = "number" if count == 1 else "numbers"
         told.append(f"{count} {noun} of the catalogue changed by overlay, in {names}")
+    told += [remark for remark in (_unpriced(scenario, catalog),) if remark]
     told += length_notes(scenario, catalog)
     return told + [
         note
         for _, deployment, pool in _pools(scenario)
         for note in source_notes(pool, deployment, catalog, scenario)
     ]
+
+
+def _unpriced(scenario: Scenario, catalog: Catalog) -> str:
+    """That prices are named which lack a system of the facility."""
+    prices = scenario.prices
+    if prices is None:
+        return ""
+    priced: Mapping[str, float] = prices.usd_per_gpu_hour or {}
+    if prices.book is not None:
+        priced = catalog.price_books[prices.book].usd_per_gpu_hour
+    systems = dict.fromkeys(group.system for group in scenario.facility.racks)
+    return unpriced_remark(prices.book, [name for name in systems if name not in priced])
 
 
 def _pools(scenario: Scenario) -> Iterator[tuple[str, Deployment, Pool]]:
@@ -168,39 +202,13 @@ def _roles(scenario: Scenario) -> Iterator[Problem]:
             seen.add(pool.role)
 
 
-def _budgets(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
-    """A budget must hold an idle rack with one replica at work, or that would wait for ever."""
-    largest = [0] * len(scenario.facility.racks)
-    names = {group.name: number for number, group in enumerate(scenario.facility.racks)}
-    for _, _, pool in _pools(scenario):
-        number = names[pool.racks]
-        largest[number] = max(largest[number], pool.gpus_per_replica)
-    for number, group in enumerate(scenario.facility.racks):
-        if group.budget_kw is None:
-            continue
-        system = catalog.systems[group.system]
-        gpu = catalog.gpus[system.gpu]
-        lowest = gpu.min_clock_ratio
-        rise_w = gpu_watts(gpu, 1.0, lowest, 1.0, lowest) - gpu.idle_loaded_w
-        idle_w = (gpu.idle_loaded_w + system.other_it_w_per_gpu) * system.gpus_per_rack
-        need_kw = (idle_w + rise_w * largest[number]) / 1e3
-        if group.budget_kw < need_kw:
-            message = (
-                f"is {need_kw - group.budget_kw:.1f} kW below what an idle rack with one replica "
-                f"at work can draw at its lowest clock ({lowest:g})"
-            )
-            allowed = f"at least {need_kw:.1f}"
-            yield Problem(f"facility.racks[{number}].budget_kw", message, group.budget_kw, allowed)
-
-
 def _contract(scenario: Scenario, catalog: Catalog) -> Iterator[Problem]:
     """The contract must hold the facility's idle racks."""
     contracted_mw = scenario.facility.contracted_mw
     idle_w = 0.0
     for group in scenario.facility.racks:
         system = catalog.systems[group.system]
-        bare_w = catalog.gpus[system.gpu].idle_bare_w + system.other_it_w_per_gpu
-        idle_w += group.count * system.gpus_per_rack * bare_w
+        idle_w += group.count * idle_rack_w(system, catalog.gpus[system.gpu])
     idle_mw = scenario.cells.count * idle_w * (scenario.facility.pue or 1.0) / 1e6
     if contracted_mw is not None and contracted_mw < idle_mw:
         message = "is below what the idle racks draw, with PUE"
@@ -236,10 +244,3 @@ def _format_of(path: str) -> str | None:
         return detect(path)
     except InputError:
         return None
-
-
-def _cells(scenario: Scenario) -> Iterator[Problem]:
-    cells = scenario.cells
-    if cells.simulated > 1:
-        message = "simulates one cell for now; the others weigh as it does"
-        yield Problem("cells.simulated", message, cells.simulated, "1")

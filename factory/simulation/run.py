@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from factory.economics import summarize
+from factory.economics.remarks import budget_remarks
 from factory.errors import RunError, ScenarioError
 from factory.kernel import Kernel
 from factory.records.batch import RunConstants
 from factory.records.run_directory import RunDirectory, run_id
 from factory.records.tables import RunTables
 from factory.scenario import Scenario, catalog_of, resolved
+from factory.simulation.cells import expand
 from factory.simulation.dimensions import write_dimensions
 from factory.simulation.facts import measured_until, write_facts
 from factory.simulation.names import block_size, lay_out
 from factory.simulation.plant import Plant, assemble
-from factory.simulation.preflight import notes, preflight
+from factory.simulation.power_builder import settled
+from factory.simulation.preflight import notes, preflight, warnings
 from factory.simulation.session_tally import SessionTally
+from factory.simulation.site_builder import write_site
 from factory.workload import build as build_workload
 
 _EVENTS_PER_LOOK = 20_000
@@ -84,6 +88,8 @@ def simulate(
     problems = preflight(scenario, known)
     if problems:
         raise ScenarioError(problems)
+    scenario = settled(scenario, known)
+    built = expand(scenario)
     with RunDirectory(out, scenario.name, identity) as directory:
         constants = RunConstants(
             run_id=identity,
@@ -93,12 +99,13 @@ def simulate(
             measured_from_s=math.ceil(run.warmup_s / run.window_s) * run.window_s,
             measured_to_s=measured_until(scenario, None, 0.0),
             weight=scenario.cells.count / scenario.cells.simulated,
+            time_zone=scenario.facility.time_zone,
         )
-        layout = lay_out(scenario, known)
+        layout = lay_out(built, known)
         tables = RunTables(directory.tables, constants, layout.codes)
         kernel = Kernel()
-        sizes = [block_size(deployment) for deployment in scenario.deployments]
-        workload = build_workload(scenario, known, sizes)
+        sizes = [block_size(deployment) for deployment in built.deployments]
+        workload = build_workload(built, known, sizes)
         write = tables.appender("fact_requests")
         tally = None
         if workload.session_tenants:
@@ -110,12 +117,13 @@ def simulate(
                 tables.appender("fact_tasks"),
             )
         plant = assemble(
-            scenario,
+            built,
             known,
             tally or workload,
             kernel,
             tally.write if tally else write,
             tables.appender("fact_events"),
+            1.0 / constants.weight,
         )
         cpu = time.process_time()
         end_s = drive(scenario, plant, kernel, tables.maybe_flush, progress, began)
@@ -125,7 +133,9 @@ def simulate(
         measured_to_s = measured_until(scenario, plant.intake.last_s, end_s)
         _require_measured(plant, constants.measured_from_s, measured_to_s, run.drain)
         tables.end_measured(measured_to_s)
-        write_facts(plant, tables, end_s)
+        metered = plant.site.read(end_s)
+        write_facts(plant, tables, metered, end_s)
+        write_site(metered, built, tables, end_s)
         sessions = workload.session_tenants
         write_dimensions(scenario, known, plant, tables, version, kernel.fired, end_s, sessions)
         rows = tables.finish(end_s)
@@ -135,7 +145,8 @@ def simulate(
             "run_dir": str(directory.final),
             **summary,
             "skipped_rows": workload.skipped_rows,
-            "notes": notes(scenario, known) + _silent(summary),
+            "warnings": [str(warning) for warning in warnings(scenario, known)],
+            "notes": notes(scenario, known) + budget_remarks(summary["power"]) + _silent(summary),
             "simulated_s": end_s,
             "events": kernel.fired,
             "events_per_request": kernel.fired / requests if requests else None,
@@ -194,9 +205,7 @@ def drive(
     for pool in plant.pools:
         for replica in pool.replicas:
             replica.close(end_s)
-    for rack in plant.racks:
-        if rack.budget is not None:
-            rack.budget.account(end_s)
+    plant.tree.close(end_s)
     for deployment in plant.deployments:
         deployment.close()
     return end_s

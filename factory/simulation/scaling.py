@@ -7,8 +7,6 @@ from collections.abc import Sequence as Seq
 from functools import partial
 from math import inf
 
-from factory.performance import build_memory
-from factory.performance.architecture import mtp_bytes, weight_bytes
 from factory.serving.accounts import Row
 from factory.serving.autoscaler import Autoscaler, Budget
 from factory.serving.deployment import Deployment
@@ -16,8 +14,9 @@ from factory.serving.fleet import Fleet
 from factory.serving.intake import Intake
 from factory.serving.pool_side import PoolSide
 from factory.serving.scaling_builder import build_limits, build_policy
-from factory.serving.startup import startup_time
 from factory.simulation.pool_builder import Plan, PoolMeter
+from factory.simulation.power_room import peak_watts, power_room
+from factory.simulation.startups import startup_seconds
 
 
 def scale(
@@ -76,7 +75,7 @@ def _fleet(
         meter.replicas,
         codes.replicas[first : first + len(meter.replicas)],
         pool.replicas,
-        _startup_s(plan, meter),
+        startup_seconds(plan.scenario, plan.catalog, plan.section, pool),
         section.ownership == "on_demand",
         inf if timeout_s is None else timeout_s,
         deployment.grown,
@@ -84,6 +83,10 @@ def _fleet(
         told,
     )
     fleet.unplaced = deployment.unplaced
+    if section.min_headroom_ratio is not None:
+        gpu = plan.catalog.gpus[plan.catalog.systems[_system(plan, meter)].gpu]
+        peak_w = peak_watts(gpu, pool)
+        fleet.powered = power_room(meter.replicas, peak_w, section.min_headroom_ratio)
     model = plan.catalog.models[plan.section.model]
     longest = pool.engine.max_model_len or model.max_context
     capacity = partial(_capacity, meter, _itl_limit_s(plan))
@@ -96,7 +99,7 @@ def _fleet(
     fleet.scaler = Autoscaler(
         plan.kernel,
         place.code,
-        codes.pools[place.code],
+        pool.name,
         fleet,
         policy,
         build_limits(section, pool.gpus_per_replica),
@@ -123,28 +126,5 @@ def _itl_limit_s(plan: Plan) -> float:
     return min((limit / 1e3 for limit in limits if limit is not None), default=inf)
 
 
-def _startup_s(plan: Plan, meter: PoolMeter) -> Callable[[int], float]:
-    """Seconds to start so many replicas at once."""
-    pool = meter.place.pool
-    section = pool.autoscaling
-    assert section is not None
-    memory = build_memory(pool, plan.section, plan.catalog, plan.scenario)
-    group = plan.scenario.facility.racks[meter.place.group]
-    system = plan.catalog.systems[group.system]
-    gpus = pool.gpus_per_replica
-    model = plan.catalog.models[plan.section.model]
-    weights = weight_bytes(model, plan.section.precision.weights)
-    if plan.drafts:
-        weights += mtp_bytes(model, plan.section.precision.weights)
-
-    def seconds(at_once: int) -> float:
-        return startup_time(
-            section.startup,
-            weights,
-            memory.weights,
-            gpus,
-            min(system.gpus_per_node, gpus),
-            at_once,
-        ).total_s
-
-    return seconds
+def _system(plan: Plan, meter: PoolMeter) -> str:
+    return plan.scenario.facility.racks[meter.place.group].system

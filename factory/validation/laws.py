@@ -12,14 +12,13 @@ from factory.economics.unit_costs import unit_costs
 from factory.records.codes import LEDGER_STATES
 from factory.records.reader import Columns, RunReader
 from factory.records.run_directory import changed_tables, read_manifest
+from factory.validation.power_laws import power_laws
 from factory.validation.request_laws import largest, request_laws
 from factory.validation.results import LawResult, departure, within
 from factory.validation.scale_laws import replicas_that_hold_gpus
 from factory.validation.task_laws import task_laws
 
 __all__ = ["LawResult", "check_run", "check_tables"]
-
-_ENERGIES = ("energy_gpu_kwh", "energy_it_kwh", "energy_facility_kwh")
 
 
 def check_run(run_dir: Path) -> list[LawResult]:
@@ -57,11 +56,11 @@ def check_tables(run: Path) -> list[LawResult]:
         "fact_intervals",
         (
             "pool",
+            "cell",
             "window_index",
             "window_s",
             "is_measured",
             "gpu_s_provisioned",
-            *_ENERGIES,
             *(f"gpu_s_{state}" for state in LEDGER_STATES),
         ),
     )
@@ -72,8 +71,7 @@ def check_tables(run: Path) -> list[LawResult]:
         _no_negative_state(pools),
         _provisioned(reader, pools),
         replicas_that_hold_gpus(reader, pools, end_s),
-        _energy(reader, pools),
-        _budget(reader),
+        *power_laws(reader),
         _cost_identity(reader),
     ]
 
@@ -115,50 +113,6 @@ def _provisioned(reader: RunReader, pools: Columns) -> LawResult:
     over, row = largest((provisioned - have) / np.maximum(have, 1e-9))
     detail = f"{provisioned.sum():.9g} GPU s provisioned of {have.sum():.9g}{_where(pools, row)}"
     return within("provisioned_within_gpus", max(over, 0.0), 1e-9, detail)
-
-
-def _energy(reader: RunReader, pools: Columns) -> LawResult:
-    """∫ power = energy = Σ of its parts: pools, racks and facility agree in every window."""
-    nodes = reader.read("fact_power", ("level", "window_index", *_ENERGIES))
-    windows = np.concatenate([pools.number("window_index"), nodes.number("window_index")])
-    count = int(windows.max(initial=-1)) + 1
-    worst, told = 0.0, "no power rows"
-    for name in _ENERGIES if nodes.rows else ():
-        sums = {"pools": _by_window(pools, name, np.ones(pools.rows, np.bool_), count)}
-        for level in ("rack", "facility"):
-            is_level = nodes.is_equal("level", level)
-            if is_level.any():
-                sums[level] = _by_window(nodes, name, is_level, count)
-        low, high = np.min(list(sums.values()), axis=0), np.max(list(sums.values()), axis=0)
-        off, window = largest((high - low) / np.maximum(high, 1e-12))
-        if off >= worst:
-            worst = off
-            parts = ", ".join(f"{where} {values[window]:.9g}" for where, values in sums.items())
-            told = f"{name} in window {window}: {parts}"
-    return within("energy_is_sum_of_parts", worst, 1e-9, told)
-
-
-def _by_window(
-    rows: Columns, name: str, which: NDArray[np.bool_], count: int
-) -> NDArray[np.float64]:
-    windows = rows.number("window_index")[which].astype(np.int64)
-    return np.bincount(windows, rows.number(name)[which], count).astype(np.float64)
-
-
-def _budget(reader: RunReader) -> LawResult:
-    """No power node draws more than its budget over any second."""
-    nodes = reader.read(
-        "fact_power", ("power_node", "peak_1s_it_kw", "mean_it_kw", "budget_it_kw", "window_index")
-    )
-    budget = nodes.number("budget_it_kw")
-    drawn = np.fmax(nodes.number("peak_1s_it_kw"), nodes.number("mean_it_kw"))
-    over = np.nan_to_num((drawn - budget) / budget, nan=-np.inf)
-    worst, row = largest(over)
-    if not np.isfinite(budget).any():
-        return within("power_within_budget", 0.0, 1e-9, "no node has a budget")
-    node, window = nodes.strings("power_node")[row], int(nodes.number("window_index")[row])
-    detail = f"closest: {node}, window {window}: {drawn[row]:.6g} of {budget[row]:.6g} kW"
-    return within("power_within_budget", max(worst, 0.0), 1e-9, detail)
 
 
 def _cost_identity(reader: RunReader) -> LawResult:

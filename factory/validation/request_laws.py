@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from factory.economics.cache import LOWER_TIERS
 from factory.records.codes import LEDGER_STATES, OUTCOMES, WORKING_STATES
-from factory.records.derive import JOULES_PER_KWH
 from factory.records.reader import Columns, RunReader
 from factory.validation.results import LawResult, departure, within
 from factory.validation.retry_laws import retries
@@ -32,8 +31,6 @@ _NUMBERS = (
     "gpu_s_input_computed",
     "gpu_s_input_cached",
     "gpu_s_output",
-    "energy_input_j",
-    "energy_output_j",
 )
 _COUNTED = ("offered", "retried", "completed", "good", "rejected", "timed_out", "failed")
 _TOKENS = ("input_computed_tokens", "input_recomputed_tokens", "input_cached_tokens")
@@ -55,7 +52,7 @@ def request_laws(reader: RunReader, end_s: float, requests: int) -> list[LawResu
         "fact_requests", ("deployment", "outcome", "is_good", "is_truncated", *_NUMBERS)
     )
     counted = reader.read("fact_tenant_intervals", (*_COUNTED, "input_tokens", "output_tokens"))
-    columns = (*_TOKENS, "output_tokens", "energy_gpu_kwh", *_WORKING)
+    columns = (*_TOKENS, "output_tokens", *_WORKING)
     pools = reader.read("fact_intervals", columns)
     return [
         _outcomes(rows, counted, requests),
@@ -66,7 +63,6 @@ def request_laws(reader: RunReader, end_s: float, requests: int) -> list[LawResu
         _tiers(rows),
         _tokens(rows, pools, counted),
         _allocation(rows, pools),
-        _energy(rows, pools),
     ]
 
 
@@ -218,13 +214,6 @@ def _allocation(rows: Columns, pools: Columns) -> LawResult:
     allocated = sum(float(rows.number(name).sum()) for name in columns)
     working = sum(float(pools.number(name).sum()) for name in _WORKING)
     return _share("allocation_equals_working_gpu_s", allocated, working, _is_drained(rows), "GPU s")
-
-
-def _energy(rows: Columns, pools: Columns) -> LawResult:
-    """Σ requests' joules never exceed what the GPUs drew."""
-    allocated = float((rows.number("energy_input_j") + rows.number("energy_output_j")).sum())
-    drawn = float(pools.number("energy_gpu_kwh").sum()) * JOULES_PER_KWH
-    return _share("request_energy_within_gpu_energy", allocated, drawn, False, "J")
 
 
 def _is_drained(rows: Columns) -> bool:

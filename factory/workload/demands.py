@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from factory.records.cell_names import plain
 from factory.scenario import Catalog, Deployment, Load, Scenario, Tenant
 from factory.scenario.mix import tenants_of
 from factory.workload import lengths
@@ -75,7 +76,11 @@ class Demands:
             return found
         positions = {tenant.name: position for position, tenant in enumerate(section.tenants)}
         names = tenants_of(section.mix)
-        means = {name: session_means(self.demand(positions[name])) for name in names}
+        means: dict[str, SessionMeans] = {}
+        for name in names:
+            # A tenant's rate is the same in every cell; that of cell 0 comes first.
+            same = means.get(plain(name))
+            means[name] = same or session_means(self.demand(positions[name]))
         shapes = {name: section.tenants[positions[name]].load for name in names}
         for name in names:
             found.pop(positions[name], None)

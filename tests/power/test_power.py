@@ -12,6 +12,7 @@ from factory.power import (
     gpu_watts,
     idle_watts,
     power_law,
+    voltage_ratio,
 )
 from factory.scenario import catalog
 
@@ -22,15 +23,24 @@ clocks = st.floats(0.1, 1.0)
 
 
 def test_h100_by_hand() -> None:
-    # 120 + 66·1 + 829·0.3 + 385·√0.25 = 627.2 W
-    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.3, 0.25, 1.0) == pytest.approx(627.2)
-    # At half the clock an operation takes a quarter of the energy, half of the memory's included.
-    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.15, 0.25, 0.5) == pytest.approx(
-        120 + 66 / 8 + 829 * 0.15 / 4 + 385 * (0.5 + 0.5 / 4) * 0.5
+    h100 = GPUS["h100-sxm"]
+    # 120 + 232·1 + 530·0.2 + 213·√0.25 = 564.5 W
+    assert gpu_watts(h100, 1.0, 0.2, 0.25, 1.0) == pytest.approx(564.5)
+    # At 0.8 of the clock the voltage is 1 - 0.7·0.2 = 0.86 of its own, the energy of an operation
+    # 0.86² = 0.7396; half of the memory's power follows it.
+    assert gpu_watts(h100, 1.0, 0.16, 0.25, 0.8) == pytest.approx(
+        120 + 232 * 0.8 * 0.7396 + 530 * 0.16 * 0.7396 + 213 * (0.5 + 0.5 * 0.7396) * 0.5
     )
-    assert gpu_watts(GPUS["h100-sxm"], 1.0, 0.9, 0.9, 1.0) == GPUS["h100-sxm"].tdp_w == 700
-    assert idle_watts(GPUS["h100-sxm"], loaded=True) == 120
-    assert idle_watts(GPUS["h100-sxm"], loaded=False) == 72
+    assert gpu_watts(h100, 1.0, 0.9, 0.9, 1.0) == h100.tdp_w == 700
+    assert idle_watts(h100, loaded=True) == 120
+    assert idle_watts(h100, loaded=False) == 72
+
+
+def test_voltage_falls_to_its_floor() -> None:
+    h100 = GPUS["h100-sxm"]
+    assert voltage_ratio(h100, 1.0) == 1.0
+    assert voltage_ratio(h100, 0.8) == pytest.approx(0.86)
+    assert voltage_ratio(h100, 0.5) == voltage_ratio(h100, 0.4) == 0.7
 
 
 @given(names, ratios, ratios, ratios, clocks)
@@ -57,8 +67,9 @@ def test_more_load_never_draws_less(
 @given(names, st.floats(0.01, 1.0), clocks)
 def test_the_law_as_written(name: str, mbu: float, clock: float) -> None:
     gpu = GPUS[name]
-    memory_w = gpu.power_mem_w * (0.5 + 0.5 * clock**2)
-    law = gpu.idle_loaded_w + gpu.power_busy_w * clock**3 + memory_w * sqrt(mbu)
+    square = max(0.7, 1.0 - 0.7 * (1.0 - clock)) ** 2
+    memory_w = gpu.power_mem_w * (0.5 + 0.5 * square)
+    law = gpu.idle_loaded_w + gpu.power_busy_w * clock * square + memory_w * sqrt(mbu)
     assert gpu_watts(gpu, 1.0, 0.0, mbu, clock) == pytest.approx(min(law, gpu.tdp_w))
 
 
@@ -72,7 +83,14 @@ def test_levels_rise_to_exactly_one(lowest: float, count: int) -> None:
 
 
 def test_default_levels() -> None:
-    assert len(clock_levels(0.4)) == CLOCK_LEVELS == 32
+    assert len(clock_levels(0.4)) == CLOCK_LEVELS
+
+
+def test_levels_end_at_the_pools_own_clock() -> None:
+    levels = clock_levels(0.4, top=0.88)
+    assert (levels[0], levels[-1], len(levels)) == (0.4, 0.88, CLOCK_LEVELS)
+    assert list(levels) == sorted(levels)
+    assert set(clock_levels(0.4, top=0.3)) == {0.3}
 
 
 @pytest.mark.parametrize(("lowest", "count"), [(0.0, 32), (1.1, 32), (0.5, 1)])
@@ -89,3 +107,45 @@ def test_the_law_of_a_step_is_the_same(
     law = power_law(gpu, 1e15, 4e12)
     watts = law(seconds, mfu * seconds * 1e15, mbu * seconds * 4e12, clock)
     assert watts == pytest.approx(gpu_watts(gpu, 1.0, mfu, mbu, clock))
+
+
+seconds_of = st.floats(0.0, 0.1)
+
+
+@given(
+    names, seconds_of, seconds_of, seconds_of, seconds_of, st.floats(0.1, 1.0), st.floats(0.1, 1.0)
+)
+def test_a_lower_clock_never_draws_more_for_the_same_step(
+    name: str,
+    compute_s: float,
+    memory_s: float,
+    serial_s: float,
+    host_s: float,
+    one: float,
+    other: float,
+) -> None:
+    # Compute takes 1/clock as long, memory as long as ever; kernels overlap them or do not; the
+    # host takes its own time.
+    gpu = GPUS[name]
+    law = power_law(gpu, 1e15, 4e12)
+    low, high = sorted((one, other))
+
+    def watts(clock: float) -> float:
+        kernels = max(compute_s / clock, memory_s) + serial_s * (0.5 + 0.5 / clock)
+        seconds = kernels + host_s
+        return law(seconds, compute_s * 6e14, memory_s * 3e12, clock, host_s)
+
+    assert watts(low) <= watts(high) * (1.0 + 1e-12)
+
+
+@given(names, st.floats(1e-4, 1.0), ratios, ratios, clocks, ratios)
+def test_waiting_for_the_host_saves_what_being_busy_costs(
+    name: str, seconds: float, mfu: float, mbu: float, clock: float, waiting: float
+) -> None:
+    gpu = GPUS[name]
+    law = power_law(gpu, 1e15, 4e12)
+    flops, moved = mfu * seconds * 1e15, mbu * seconds * 4e12
+    watts = law(seconds, flops, moved, clock, waiting * seconds)
+    assert watts == pytest.approx(gpu_watts(gpu, 1.0 - waiting, mfu, mbu, clock))
+    assert law(0.0, 0.0, 0.0, clock) <= gpu.tdp_w
+    assert law(seconds, 0.0, 0.0, clock, 2.0 * seconds) == idle_watts(gpu, loaded=True)

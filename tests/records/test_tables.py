@@ -269,7 +269,7 @@ def test_a_value_that_cannot_stand_is_named(
 def test_a_row_of_the_wrong_length_is_named(tmp_path: Path) -> None:
     tables = RunTables(tmp_path, by_hand.constants(), by_hand.CODES)
     tables.appender("fact_power")((0, 1, 2.0))
-    with pytest.raises(RunError, match="fact_power: a row must have 7 values, got 3"):
+    with pytest.raises(RunError, match="fact_power: a row must have 15 values, got 3"):
         tables.finish(35.0)
 
 

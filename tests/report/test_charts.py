@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from views import tenant, timeline
 
-from factory.report import charts
+from factory.report import charts, power_charts
 
 
 def points(path: str) -> list[float]:
@@ -53,7 +53,7 @@ def test_a_chart_of_nothing_is_not_drawn() -> None:
     nothing = charts.Timeline((0.0,), (60.0,), (True,), {"idle": (0.0,)}, (0.0,), (0.0,), ())
     assert charts.ledger_over_time(nothing) is None
     assert charts.tokens_over_time(nothing) is None
-    assert charts.power_over_time(nothing) is None
+    assert power_charts.power_over_time(nothing) is None
 
 
 @given(st.floats(min_value=1e-6, max_value=1e12))

@@ -136,7 +136,9 @@ def test_replicas_that_may_come_are_told() -> None:
 
 
 def test_warnings_and_budgets_are_on_the_page() -> None:
-    power = Power(162.0, 148.0, 121.0, 110.0, 1)
+    power = Power(
+        peak_kw=162.0, contracted_kw=148.0, budget_kw=121.0, budgeted={"rack": (1, 110.0)}
+    )
     line = dataclasses.replace(timeline(), budget_kw=121.0)
     run = view(
         power=power,
@@ -149,7 +151,7 @@ def test_warnings_and_budgets_are_on_the_page() -> None:
     assert "40 of 1,000 requests were rejected for length" in html
     assert "3 answers were cut short" in html
     assert "more than the 148 kW contracted" in html
-    assert "racks at their budgets 121 to 121 kW" in html
+    assert "all that budgets allow 121 to 121 kW" in html
     assert "<b>110 kW</b><span>at IT, of 1 rack</span>" in html
     assert "37% (missed)" in html
     assert "s-budget" not in render_page(view()).split("</style>")[1]

@@ -7,8 +7,9 @@ from rich.console import Console
 from views import figures, odd_views, tenant, view
 
 from factory.report.lines import deep_lines, service_lines, surface_lines
-from factory.report.model import Figures, Offer, Power, RunView
+from factory.report.model import Figures, Offer, RunView
 from factory.report.outcomes import Attempts
+from factory.report.power_model import Power
 from factory.report.screen import render
 
 
@@ -96,7 +97,10 @@ def test_what_went_wrong_is_said_below_the_figures() -> None:
     )
     assert "12 sessions ended with a request that was not served" in notes
     assert "! 3 answers were cut short" in notes
-    assert "! The facility drew 162 kW at its peak, more than the 148 kW contracted" in notes
+    assert (
+        "! The facility drew 162 kW from the grid at its peak, more than the 148 kW contracted"
+        in notes
+    )
     assert "! 2 malformed rows of the trace were left out" in notes
     assert "!" not in shown(view())
 

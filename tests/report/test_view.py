@@ -76,19 +76,12 @@ def test_what_was_refused_is_counted_with_what_it_ended(run_dir: Path) -> None:
 def test_power_is_held_against_contract_and_budgets(tmp_path: Path, run_dir: Path) -> None:
     power = load_view(run_dir, SUMMARY).power
     assert (power.peak_kw, power.contracted_kw) == pytest.approx((90 * 1.25, 50.0))
-    assert (power.budget_kw, power.budgeted_racks) == (None, 0)
+    assert (power.budget_kw, power.budgeted) == (None, {})
 
-    def racks(_: dict, dims: dict) -> None:
-        dims["dim_power_nodes"] = [
-            {"power_node": node, "level": "rack", "gpus": 4, "design_it_kw": 3.2}
-            for node in ("a-0", "b-0")
-        ]
-
-    run = load_view(by_hand.write(tmp_path / "run", racks), {})
-    # Rack b-0 has a budget of 1.7 kW, rack a-0 none: it counts with its design power.
-    assert run.power.budgeted_it_kw == pytest.approx(1.7)
-    assert run.power.budgeted_racks == 1
-    assert run.power.budget_kw == pytest.approx((1.7 + 3.2) * 1.25)
+    run = load_view(by_hand.write(tmp_path / "run"), {})
+    # Rack b-0 has a budget of 1.7 kW and can draw 1.6; rack a-0 has none and can draw 1.8.
+    assert run.power.budgeted == {"rack": (1, pytest.approx(1.7))}
+    assert run.power.budget_kw == pytest.approx((1.6 + 1.8) * 1.25)
     assert run.timeline is not None
     assert run.timeline.budget_kw == run.power.budget_kw
 

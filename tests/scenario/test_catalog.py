@@ -14,8 +14,8 @@ from factory.scenario.schema import COVERS
 def test_what_the_catalogue_holds():
     known = catalog()
     assert set(known.gpus) == {
-        "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "b300-sxm", "gb200", "gb300",
-        "mi300x", "mi355x",
+        "a100-sxm-40gb", "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "b300-sxm",
+        "gb200", "gb300", "mi300x", "mi355x",
     }  # fmt: skip
     assert set(known.systems) == {
         "hgx-a100", "hgx-h100", "hgx-h200", "hgx-b200", "hgx-b300", "gb200-nvl72", "gb300-nvl72",
@@ -24,7 +24,11 @@ def test_what_the_catalogue_holds():
     assert set(known.models) == {
         "deepseek-r1", "deepseek-v3", "kimi-k2", "kimi-k2.5", "llama-3.1-8b", "llama-3.1-70b",
         "llama-3.1-405b", "qwen3-32b", "qwen3-235b-a22b", "qwen3.5-397b-a17b", "gpt-oss-120b",
-        "gpt-oss-20b", "mixtral-8x7b", "minimax-m2",
+        "gpt-oss-20b", "mixtral-8x7b", "minimax-m2", "qwen3-8b", "qwen3-14b", "qwen3-30b-a3b",
+        "qwen3-coder-480b-a35b", "gemma-3-12b", "gemma-3-27b", "gemma-2-2b", "gemma-2-9b",
+        "gemma-2-27b", "phi-3-mini", "phi-3-medium", "mistral-7b", "mistral-nemo", "mistral-large",
+        "mixtral-8x22b", "llama-2-70b", "llama-4-scout", "llama-4-maverick",
+        "nemotron-nano-12b-v2", "nemotron-nano-9b-v2", "bloom-176b",
     }  # fmt: skip
     assert set(known.price_books) == {
         f"{kind}-{date}"

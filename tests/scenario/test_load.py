@@ -200,7 +200,7 @@ def test_a_shipped_scenario_loads_from_any_folder(tmp_path, monkeypatch):
         ("configs/hgx_h200.yml", "did you mean hgx-h200?"),
         (
             "nothing-like-it.yaml",
-            "no such scenario or file (allowed: a path, or agents-2026, gb300-nvl72",
+            "no such scenario or file (allowed: a path, or " + ", ".join(shipped()),
         ),
         (".", "is a folder"),
     ],

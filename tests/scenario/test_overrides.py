@@ -28,6 +28,33 @@ def test_a_whole_part_can_be_replaced(minimal):
     assert scenario.workload.tenants[0].load.rate is None
 
 
+@pytest.mark.parametrize(
+    "section", ["failures", "control", "cooling", "grid", "rows", "failures.startup"]
+)
+def test_null_switches_a_section_off(minimal, section):
+    minimal["facility"] |= {
+        "failures": {"preset": "low", "startup": {"provision_s": 5}},
+        "control": {"mode": "none"},
+        "cooling": {"kind": "air"},
+        "grid": {"price": 50},
+        "rows": [{"name": "row"}],
+    }
+    if section != "rows":
+        minimal["facility"]["racks"][0]["row"] = "row"
+    found = load(minimal, [f"facility.{section}=null"]).facility
+    part, _, inner = section.partition(".")
+    value = getattr(found, part)
+    default = type(found).model_fields[part].default
+    if inner:
+        assert value.preset == "low"
+        value, default = getattr(value, inner), getattr(default, inner)
+    assert value == default
+
+
+def test_null_in_place_of_a_number_is_still_named(minimal, problems):
+    assert "not null" in str(problems(minimal, "run.seed=null")["run.seed"])
+
+
 def test_the_seed_has_its_own_argument(minimal):
     scenario = load(minimal, ["run.seed=3"], seed=9)
     assert scenario.run.seed == 9

@@ -232,6 +232,39 @@ FOUND = {
         duration_s=1,
         drain=False,
     ),
+    # A prompt that leaves for decode counts no more where it was computed: who waits is asked for
+    # at that boundary, not at the next look that a neighbour's steps happen to bring.
+    "a_prompt_that_leaves_makes_room": factory(
+        [
+            {
+                "deployment": {"block_size": 1},
+                "role": "prefill",
+                "replicas": 3,
+                "parallel": {"dp": 2},
+                "engine": {
+                    "max_num_batched_tokens": 9,
+                    "kv_capacity_tokens": 112,
+                    "scheduler": {"policy": "sglang"},
+                },
+            },
+            {"role": "decode", "replicas": 4, "engine": {"kv_capacity_tokens": 208}},
+        ],
+        [
+            {
+                "load": {
+                    "rate": 1000.0,
+                    "arrival": "deterministic",
+                    "warm_start": {"span_s": 1.0, "ttft_s": 0.01, "itl_ms": 1},
+                },
+                "input_tokens": uniform(12, 27),
+                "output_tokens": 7,
+                "retry": {"attempts": 3, "backoff_s": 0.1},
+                "shared_prefix": {"tokens": 67, "count": 2},
+            }
+        ],
+        requests=80,
+        seed=3,
+    ),
     # A clock that changes where a step ends: the next one is planned anew, with its own context.
     # And a neighbour may change it while the replica is at work on that boundary.
     "clock_change_at_a_boundary": factory(

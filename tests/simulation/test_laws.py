@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import aggregated, capped, drafting, engine, split
+from small_runs import aggregated, budget_kw, capped, drafting, engine, split
 
 from factory.scenario import load
 from factory.simulation import simulate
@@ -35,7 +35,7 @@ SCENARIOS = {
     "split": split(),
     "split_stopped": split(run={"duration_s": 7.3, "window_s": 2, "drain": False}),
     "aggregated": aggregated(),
-    "capped": capped(aggregated(), 17.5),
+    "capped": capped(aggregated(), budget_kw(300)),
     "step_engine": aggregated(run={"requests": 60, "window_s": 10, "engine": "step"}),
     "tiny_kv": tiny_kv(),
     "ends_on_an_edge": ends_on_an_edge(),

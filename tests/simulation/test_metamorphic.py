@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from observed import Observed, differences, observe
-from small_runs import aggregated, capped, engine, split
+from small_runs import aggregated, budget_kw, capped, engine, split
 
 from factory.records.codes import COMPLETED
 from factory.serving.meter import OUTPUT
@@ -99,8 +99,8 @@ def test_a_perfect_cache_computes_only_what_is_new() -> None:
 
 def test_more_power_never_lowers_throughput() -> None:
     speeds = [
-        throughput(observe(capped(aggregated(run={"requests": 100}), budget_kw)))
-        for budget_kw in (17.2, 17.5, 17.9, 18.5, 40.0)
+        throughput(observe(capped(aggregated(run={"requests": 100}), budget_kw(watts))))
+        for watts in (200, 240, 280, 330, 700)
     ]
     assert speeds == sorted(speeds)
     assert speeds[0] < speeds[-1]

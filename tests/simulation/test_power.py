@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from observed import BoundedKernel, Observed, observe, prepare
-from small_runs import aggregated, capped, split
+from small_runs import BARE_W, aggregated, budget_kw, capped, rack_kw, split
 
+from factory.facility.tree import GPU_J, LOSS_J, OTHER_J
 from factory.scenario import load
 from factory.serving.meter import ENERGY
 from factory.simulation.plant import Plant
@@ -18,20 +19,18 @@ IDLE_W = 120.0
 GPUS = 4
 
 
-def budget_kw(watts_per_gpu: float) -> float:
-    """A budget that leaves so much to each of the four GPUs at work, kW; the rest idles."""
-    return (32 * 400 + 28 * 120 + GPUS * watts_per_gpu) / 1e3
+TIGHT_KW = budget_kw(300)
 
 
-def drawn_w(plant: Plant, rack: int) -> float:
-    """Draw of a rack now, from the leaps that its replicas are in."""
-    watts = plant.racks[rack].other_w + plant.racks[rack].spare_w
+def drawn_w(plant: Plant) -> float:
+    """Draw of the only rack now, from the leaps that its replicas are in."""
+    [rack] = plant.tree.racks
+    gpu_w = rack.spare_w
     for pool in plant.pools:
-        for place, replica in zip(pool.place.racks, pool.replicas, strict=True):
-            if place == rack:
-                each = replica.idle_watts if replica.leap is None else replica.leap.watts
-                watts += each * replica.meter.gpus
-    return watts
+        for replica in pool.replicas:
+            each = replica.idle_watts if replica.leap is None else replica.leap.watts
+            gpu_w += each * replica.meter.gpus
+    return rack.it_w(gpu_w)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def drawn_w(plant: Plant, rack: int) -> float:
     [
         capped(aggregated(replicas=GPUS, run={"requests": 80}), budget_kw(400)),
         capped(aggregated(replicas=GPUS, run={"requests": 80}), budget_kw(260)),
-        capped(split(), 18.3),
+        capped(split(), rack_kw(28 * BARE_W + 4 * 300)),
     ],
     ids=["slowed", "paused", "split"],
 )
@@ -47,16 +46,16 @@ def test_a_budget_is_never_exceeded_between_events(scenario: dict[str, Any]) -> 
     made = load(scenario)
     kernel = BoundedKernel(1_000_000)
     plant = prepare(made, kernel, [])
-    [rack] = plant.racks
-    assert rack.budget is not None
-    limit_w = rack.budget.budget_w
+    [rack] = plant.tree.racks
+    limit_w = rack.limit_w
     plant.intake.open()
     peak_w = before_s = 0.0
     instants = 0
     while kernel.run_events(1, math.inf):
         # Within one instant a load may have gone up before another has come down: no time passes.
         if kernel._queue and kernel._queue[0][0] > kernel.now:
-            drawn = drawn_w(plant, 0)
+            drawn = drawn_w(plant)
+            assert rack.power_w == pytest.approx(drawn, rel=1e-12)
             peak_w = max(peak_w, drawn)
             instants += kernel.now > before_s
             before_s = kernel.now
@@ -65,7 +64,9 @@ def test_a_budget_is_never_exceeded_between_events(scenario: dict[str, Any]) -> 
     assert peak_w > 0.9 * limit_w
 
 
-@pytest.mark.parametrize("scenario", [split(), capped(aggregated(), 17.5)], ids=["free", "capped"])
+@pytest.mark.parametrize(
+    "scenario", [split(), capped(aggregated(), TIGHT_KW)], ids=["free", "capped"]
+)
 def test_energy_does_not_depend_on_the_window(scenario: dict[str, Any]) -> None:
     run = {"requests": 250}
     runs = [observe({**scenario, "run": {**run, "window_s": window_s}}) for window_s in (1, 10, 60)]
@@ -77,21 +78,29 @@ def test_energy_does_not_depend_on_the_window(scenario: dict[str, Any]) -> None:
 
     for other in runs[1:]:
         assert sums(other) == pytest.approx(sums(runs[0]), rel=1e-9, abs=1e-9)
-        mine = [math.fsum(row[0] for row in rack) for rack in other.racks]
-        assert mine == pytest.approx([math.fsum(r[0] for r in rack) for rack in runs[0].racks])
+        for field in (GPU_J, OTHER_J, LOSS_J):
+            mine = [math.fsum(row[field] for row in rack) for rack in other.racks]
+            yours = [math.fsum(row[field] for row in rack) for rack in runs[0].racks]
+            assert mine == pytest.approx(yours, rel=1e-9)
+        assert other.seconds == runs[0].seconds
 
 
-@pytest.mark.parametrize("scenario", [split(), capped(aggregated(), 17.5)], ids=["free", "capped"])
+@pytest.mark.parametrize(
+    "scenario", [split(), capped(aggregated(), TIGHT_KW)], ids=["free", "capped"]
+)
 def test_energy_is_the_integral_of_the_draw(scenario: dict[str, Any]) -> None:
     """By windows, by seconds, and by pools: three ways to the same joules."""
     run = observe(scenario)
-    by_rack = math.fsum(row[0] for rack in run.racks for row in rack)
+    [rack] = run.plant.tree.racks
+    by_rack = math.fsum(row[GPU_J] for row in run.racks[0]) - rack.spare_w * run.end_s
     by_pool = math.fsum(row[ENERGY] for pool in run.pools for row in pool)
+    it_j = math.fsum(row[field] for row in run.racks[0] for field in (GPU_J, OTHER_J, LOSS_J))
     rest_s = run.end_s - int(run.end_s)
     lengths = itertools.chain(itertools.repeat(1.0, int(run.end_s)), [rest_s])
     by_second = math.fsum(w * s for w, s in zip(run.seconds[0], lengths, strict=False))
     assert by_pool == pytest.approx(by_rack, rel=1e-9)
-    assert by_second == pytest.approx(by_rack, rel=1e-9)
+    assert by_second == pytest.approx(it_j, rel=1e-9)
+    assert rack.it_j(run.end_s) == pytest.approx(it_j, rel=1e-9)
 
 
 def test_a_rack_that_serves_nothing_draws_idle() -> None:
@@ -102,15 +111,15 @@ def test_a_rack_that_serves_nothing_draws_idle() -> None:
     run = observe(scenario)
     assert not run.rows
     assert run.end_s == 600
-    assert math.fsum(row[ENERGY] for row in run.pools[0]) == pytest.approx(GPUS * 120 * 600)
-    [rack] = run.plant.racks
-    assert rack.spare_w == 28 * 72
-    assert rack.other_w == 32 * 400
-    assert run.seconds[0] == pytest.approx([GPUS * 120.0] * 600)
+    assert math.fsum(row[ENERGY] for row in run.pools[0]) == pytest.approx(GPUS * IDLE_W * 600)
+    [rack] = run.plant.tree.racks
+    assert rack.spare_w == 28 * BARE_W
+    idle_w = rack_kw(28 * BARE_W + GPUS * IDLE_W) * 1e3
+    assert run.seconds[0] == pytest.approx([idle_w] * 600)
 
 
 def test_requests_are_charged_no_more_joules_than_were_drawn() -> None:
-    run = observe(capped(aggregated(), 17.5))
+    run = observe(capped(aggregated(), TIGHT_KW))
     charged = sum(run.column("energy_input_j")) + sum(run.column("energy_output_j"))
     drawn = math.fsum(row[ENERGY] for row in run.pools[0])
     assert 0.5 * drawn < charged < drawn

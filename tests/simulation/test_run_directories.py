@@ -90,6 +90,6 @@ def test_a_model_that_does_not_fit_is_said_before_anything_is_made(tmp_path: Pat
 
 def test_a_budget_that_nothing_can_run_in_is_said_before(tmp_path: Path) -> None:
     scenario = aggregated(run={"requests": 20})
-    scenario["facility"]["racks"][0]["budget_kw"] = 16.7
-    with pytest.raises(ScenarioError, match="below what an idle rack"):
+    scenario["facility"]["racks"][0]["budget_kw"] = 5.0
+    with pytest.raises(ScenarioError, match="GPUs of hgx-h100 draw idle"):
         simulate(load(scenario), tmp_path / "run")

@@ -119,11 +119,11 @@ def _costs(run: Observed, *, is_drained: bool) -> list[str]:
 
 def _budgets(run: Observed) -> list[str]:
     found = []
-    for rack, seconds in zip(run.plant.racks, run.seconds, strict=True):
-        if rack.budget is not None and seconds:
-            peak_w = max(seconds) + rack.budget.fixed_w
-            if peak_w > rack.budget.budget_w * (1 + TIGHT):
-                found.append(f"{peak_w} W drawn of {rack.budget.budget_w}")
+    if run.plant.ideal is None:
+        return found
+    for rack, seconds in zip(run.plant.tree.racks, run.seconds, strict=True):
+        if seconds and max(seconds) > rack.rating_w * (1 + TIGHT):
+            found.append(f"{max(seconds)} W drawn of {rack.rating_w}")
     return found
 
 

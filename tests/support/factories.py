@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 Data = dict[str, Any]
 
-RACK_GPUS, IDLE_KW, LOWEST_KW = 32, 16.64, 0.505
+RACK_GPUS, IDLE_KW, LOWEST_KW = 32, 10.92, 0.4
 """An HGX H100 rack: its GPUs, its draw with models loaded and idle, and what one GPU at work at
 the lowest clock can add to that."""
 
@@ -333,13 +333,118 @@ def tenants(draw: st.DrawFn, name: str, names: list[str]) -> Data:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, budget: bool | None = None, speculative: bool | None = None) -> Data:
+def failures(draw: st.DrawFn, pools: list[Data], racks: int, end_s: float) -> Data:
+    """What breaks, rests and is upgraded in the second or two of a run, before ``end_s``."""
+    replicas = [f"{pool['name']}-{number}" for pool in pools for number in range(pool["replicas"])]
+    rack = f"r-{draw(st.integers(0, racks - 1))}"
+    parts = [f"{rack}/gpu-{draw(st.integers(0, 9))}", f"{rack}/node-{draw(st.integers(0, 3))}"]
+    targets = st.sampled_from([*replicas, *parts, rack, f"network/{rack}", f"{rack}/domain-0"])
+    times = st.one_of(
+        st.sampled_from([at_s for at_s in (0.0, 0.01, 0.05, 0.1, 0.2, 0.36, 0.73) if at_s < end_s]),
+        st.floats(0.0, min(1.5, 0.99 * end_s), allow_nan=False).map(lambda value: round(value, 4)),
+    )
+    spans = st.sampled_from([0.003, 0.02, 0.1, 0.4])
+    made: Data = {"startup": {"startup_s": draw(st.sampled_from([0.0, 0.01, 0.15]))}}
+    made["faults"] = [
+        {"at_s": draw(times), "target": draw(targets), "duration_s": draw(spans)}
+        for _ in range(draw(st.integers(1, 5)))
+    ]
+    if draw(st.sampled_from([False, False, True])):
+        made["processes"] = [
+            {
+                "name": "chance",
+                "of": draw(st.sampled_from(["gpu", "tray", "rack", "network"])),
+                "mtbf_s": draw(st.sampled_from([0.5, 5.0])),
+                "repair_s": {"distribution": "exponential", "mean": 0.05},
+                "kind": "recoverable",
+            }
+        ]
+    if draw(st.sampled_from([False, False, True])):
+        work = {"at_s": draw(times), "targets": [draw(targets)], "duration_s": draw(spans)}
+        work["drain_timeout_s"] = draw(st.sampled_from([None, 0.0, 0.05]))
+        work["every_s"] = draw(st.sampled_from([None, 0.7]))
+        made["maintenance"] = [work]
+    if draw(st.sampled_from([False, False, True])):
+        pool = draw(st.sampled_from([pool["name"] for pool in pools]))
+        made["upgrades"] = [{"pool": pool, "at_s": draw(times), "duration_s": draw(spans)}]
+    return made
+
+
+@st.composite
+def grids(draw: st.DrawFn, tenants: list[Data], least_kw: float) -> Data:
+    """What a grid asks of a facility that can do with ``least_kw`` of IT power."""
+    made: Data = {"policy": draw(st.sampled_from(["cap", "pause", "shed", ["shed", "cap"]]))}
+    at_s = draw(st.sampled_from([0.05, 0.2, 0.31]))
+    made["curtailments"] = [
+        {
+            "at_s": at_s,
+            "duration_s": draw(st.sampled_from([0.05, 0.3])),
+            "notice_s": draw(st.sampled_from([0.0, 0.04])),
+            "limit_mw": least_kw * draw(st.sampled_from([1.02, 1.1, 1.3])) * 1.3e-3,
+        }
+    ]
+    if "shed" in made["policy"]:
+        made["shed_tenants"] = [tenants[0]["name"]]
+        made["shed_running"] = draw(st.sampled_from(["finish", "give_up"]))
+    if draw(st.booleans()):
+        made["battery"] = {
+            "capacity_mwh": draw(st.sampled_from([1e-7, 1e-4])),
+            "power_mw": draw(st.sampled_from([0.001, 0.1])),
+            "for": draw(st.sampled_from([["curtailment"], ["curtailment", "peak"]])),
+        }
+    return made
+
+
+@st.composite
+def power(draw: st.DrawFn, pools: list[Data], facility: Data, busiest: int) -> None:
+    """Budgets over the racks, what is done about them, and what holds pools by themselves."""
+    racks = facility["racks"][0]
+    above_kw = LOWEST_KW * busiest
+    control: Data = {
+        "share": draw(
+            st.sampled_from(["equal_clock", "water_filling", "priority", "prefill_first"])
+        )
+    }
+    if draw(st.sampled_from([False, False, True])):
+        control = {
+            "mode": "reactive",
+            "telemetry_s": 0.02,
+            "actuation_s": draw(st.sampled_from([0.0, 0.05])),
+            "brake_s": 0.01,
+            "thresholds": [{"at_ratio": 0.7, "clock_ratio": 0.8}],
+            "brake": {"at_ratio": 1.0, "clock_ratio": 0.5},
+        }
+        if draw(st.booleans()):
+            racks["breaker"] = {"curve": [[1.01, 0.2], [1.2, 0.02]], "reset_s": 0.1}
+    facility["control"] = control
+    racks["budget_kw"] = IDLE_KW + above_kw * draw(st.sampled_from([1.0, 1.5, 2.5, 4.0]))
+    if draw(st.booleans()):
+        share = draw(st.sampled_from([0.9, 1.0]))
+        idle_kw = IDLE_KW * racks["count"]
+        facility["rows"] = [{"name": "w", "budget_kw": idle_kw + above_kw * share * 3}]
+        racks["row"] = "w"
+    if draw(st.sampled_from([False, False, True])):
+        facility["power_tables"] = "node"
+    for pool in pools:
+        pool["power"] = draw(
+            st.sampled_from([{}, {}, {"priority": 1}, {"cap_w": 350}, {"profile": "max_q"}])
+        )
+
+
+@st.composite
+def scenarios(
+    draw: st.DrawFn,
+    budget: bool | None = None,
+    speculative: bool | None = None,
+    faults: bool | None = None,
+) -> Data:
     """A whole scenario.
 
     Args:
         draw: Given by Hypothesis.
         budget: Whether the rack has a power budget; by default sometimes.
         speculative: Whether decode steps verify drafts; by default sometimes.
+        faults: Whether things break and are worked on; by default sometimes.
     """
     capped = draw(st.booleans()) if budget is None else budget
     names = [f"d{i}" for i in range(draw(st.sampled_from([1, 1, 2])))]
@@ -362,17 +467,21 @@ def scenarios(draw: st.DrawFn, budget: bool | None = None, speculative: bool | N
         "system": "hgx-h100",
         "count": 1 + (used if capped else 2 * used) // RACK_GPUS,
     }
-    if capped:
-        share = draw(st.sampled_from([1.0, 1.15, 1.3, 1.7]))
-        rack["budget_kw"] = IDLE_KW + LOWEST_KW * max(gpus) * share
     classes = [draw(tenants(f"t{i}", names)) for i in range(draw(st.integers(1, 3)))]
     for deployment in made:
         mine = [each for each in classes if each["deployment"] == deployment["name"]]
         if mine and draw(st.sampled_from([False, False, True])):
             deployment["admission"] = draw(admissions(mine))
+    facility: Data = {"racks": [rack]}
+    if capped:
+        draw(power(pools, facility, max(gpus)))
+    if draw(st.sampled_from([False, False, False, True])):
+        facility["grid"] = draw(grids(classes, IDLE_KW * rack["count"] + LOWEST_KW * max(gpus)))
+    if draw(st.sampled_from([False, False, True])) if faults is None else faults:
+        facility["failures"] = draw(failures(pools, rack["count"], run.get("duration_s", 1.6)))
     return {
         "name": "invented",
-        "facility": {"racks": [rack]},
+        "facility": facility,
         "deployments": made,
         "workload": {"tenants": classes},
         "run": run,

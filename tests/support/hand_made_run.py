@@ -1,8 +1,9 @@
 """A run of six requests made by hand through the real writer; every figure can be redone on paper.
 
 Windows of 10 s, measured interval [10, 30), end at 35 s. Prefill has 2 GPUs and decode 4; 2 more
-are in no pool. GPUs draw 300 W each, IT 400 W, PUE is 1.25. System a costs $1.80 per GPU-hour
-(0.0005 per GPU-second), system b $3.60 (0.001).
+are in no pool. GPUs draw 300 W each, at rest too, and IT 400 W (60 W of hosts and network, 40 W
+lost in power supplies); PUE is 1.25. System a costs $1.80 per GPU-hour (0.0005 per GPU-second),
+system b $3.60 (0.001).
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ def request(
     first_s: float | None = None,
     tiers: tuple[int, int, int] = (0, 0, 0),
     task: int = 0,
+    capped_gpu_s: float = 0.0,
 ) -> Row:
     """A row of fact_requests; `tokens` is input, computed, recomputed, cached, output.
 
     Of the cached tokens, `tiers` came from host memory, disk, and a shared store or a peer. A
-    decode step gives two output tokens, after the first.
+    decode step gives two output tokens, after the first. Time that a cap added takes energy alone.
     """
     served = outcome == COMPLETED
     replicas = (0, 0, 1, 0) if served else (-1, -1, -1, -1)
@@ -72,7 +74,7 @@ def request(
         *(output if served else 7, output, output // 2, 1 if recomputed else 0),
         *(4096 if served else 0, 0.25 if served else NAN),
         *gpu_s,
-        *(10.0 * served, 20.0 * served),
+        *(300.0 * (gpu_s[0] + gpu_s[1]), 300.0 * (gpu_s[2] + capped_gpu_s)),
         *(task, 0),
     )
 
@@ -81,7 +83,7 @@ REQUESTS = [
     request(0, 0, (1, 1, 2, 2.5, 6.5), (100, 100, 0, 0, 41), (2, 0, 16)),
     request(3, 1, (15, NAN, NAN, NAN, 15), (50, 0, 0, 0, 0), (0, 0, 0), outcome=REJECTED),
     request(1, 0, (12, 12, 13, 13.5, 17.5), (200, 150, 0, 50, 41), (1.5, 0.5, 16)),
-    request(2, 0, (14, 16, 17, 17.5, 21.5), (300, 300, 0, 0, 81), (2, 0, 16)),
+    request(2, 0, (14, 16, 17, 17.5, 21.5), (300, 300, 0, 0, 81), (2, 0, 16), capped_gpu_s=2),
     request(
         *(4, 1, (22, 22, 24, 24.5, 24.5), (1000, 400, 0, 600, 1), (3, 1, 0)),
         tiers=(128, 64, 8),
@@ -100,13 +102,13 @@ TASKS = [
     ),
     (
         *(1, 0, 1, COMPLETED, 1, 1, 22.0, 24.5, 2.5, 24.5),
-        *(1, 1, 1, 0, 1, 1000, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 30.0),
+        *(1, 1, 1, 0, 1, 1000, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 1200.0),
     ),
 ]
 SESSIONS = [
     (
         *(1, 0, 1, REJECTED, 1, 2, 15.0, 24.5, 7.0),
-        *(2, 1, 2, 0, 1, 1050, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 30.0, 1001),
+        *(2, 1, 2, 0, 1, 1050, 400, 600, 1, 3.0, 1.0, 0.0, 0.0, 1200.0, 1001),
     )
 ]
 
@@ -135,13 +137,16 @@ _POOLS: dict[tuple[int, int], tuple[tuple[float, ...], dict[str, float], float]]
     **{(2, w): ((0, 0, 0, 0, 0), {"unassigned": 2 * s}, 0) for w, s in enumerate(WINDOWS_S)},
 }
 _GPUS = (2, 4, 2)
+_RESTING = ("idle", "idle_waiting_work", "stalled_transfer", "unassigned")
 
 INTERVALS = [
     (
         *(pool, window, _GPUS[pool] * WINDOWS_S[window], *tokens),
         *(ledger.get(state, 0.0) for state in LEDGER_STATES),
         reference,
-        *(watts * _GPUS[pool] * WINDOWS_S[window] for watts in (300.0, 400.0)),
+        300.0 * _GPUS[pool] * WINDOWS_S[window],
+        300.0 * sum(seconds for state, seconds in ledger.items() if state in _RESTING),
+        *(watts * _GPUS[pool] * WINDOWS_S[window] for watts in (400.0, 500.0)),
         *(7, 3),
     )
     for (pool, window), (tokens, ledger, reference) in _POOLS.items()
@@ -160,11 +165,27 @@ TENANT_INTERVALS = [
     (0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 ]
 
+# b-0 has a budget of 1.7 kW and draws 1.6.
 POWER = [
-    (node, w, 300.0 * gpus * s, 400.0 * gpus * s, 400.0 * gpus, budget, 2.0 * (node == 2))
+    (
+        *(node, w),
+        *(watts * gpus * s for watts in (300.0, 60.0, 40.0, 400.0, 500.0)),
+        *(400.0 * gpus, budget, budget, (budget - 400.0 * gpus) * s),
+        *(2.0 * (node == 2), 0.0, 0.0, 0.0),
+    )
     for node, gpus, budget in ((0, 8, NAN), (1, 4, NAN), (2, 4, 1700.0))
     for w, s in enumerate(WINDOWS_S)
 ]
+
+# No battery, no curtailment, 18 °C, power at $60 per MWh and 400 g of CO2 per kWh.
+GRID = [
+    (
+        *(w, 3200.0 * s, 4000.0 * s, 4000.0 * s, 0.0, 0.0, NAN, 4000.0, NAN, 0.0, 0.0),
+        *(18.0, 60.0, 400.0, 4000.0 * s / 3.6e9 * 60.0, 4000.0 * s / 3.6e6 * 400.0),
+    )
+    for w, s in enumerate(WINDOWS_S)
+]
+DEMAND_METER = [(0, 0.0, END_S, 4000.0 * END_S, 0)]
 
 EVENTS = [(0.0, "start", "facility", NAN, None), (12.5, "cap", "b-0", 0.9, "clock ratio")]
 
@@ -224,6 +245,24 @@ DIMS: dict[str, list[dict[str, Any]]] = {
             ("unassigned/a", None, "unassigned", "a", 2),
         )
     ],
+    "dim_power_nodes": [
+        {
+            "power_node": node,
+            "level": "rack" if parent else "facility",
+            "parent_power_node": parent,
+            "gpus": gpus,
+            "cell": 0 if parent else None,
+            "design_it_kw": usable_kw,
+            "budget_it_kw": budget_kw,
+            "usable_it_kw": usable_kw,
+            "stranded_it_kw": 0.0 if budget_kw is None else budget_kw - usable_kw,
+        }
+        for node, parent, gpus, budget_kw, usable_kw in (
+            ("facility", None, 8, None, 3.4),
+            ("a-0", "facility", 4, None, 1.8),
+            ("b-0", "facility", 4, 1.7, 1.6),
+        )
+    ],
     "dim_tenants": [
         {
             "tenant": "chat",
@@ -272,6 +311,8 @@ STREAMS: dict[str, list[Row]] = {
     "fact_intervals": INTERVALS,
     "fact_tenant_intervals": TENANT_INTERVALS,
     "fact_power": POWER,
+    "fact_grid": GRID,
+    "fact_demand_meter": DEMAND_METER,
     "fact_events": EVENTS,
 }
 

@@ -84,19 +84,26 @@ def make_run(
         intervals = tables.appender("fact_intervals")
         tenant_intervals = tables.appender("fact_tenant_intervals")
         power = tables.appender("fact_power")
+        grid = tables.appender("fact_grid")
         for window in range(windows):
             gpu_s = 8 * window_s
             work = (100.0, 0.0, 50.0)
             half = ledger(prefill_new=gpu_s / 2, idle=gpu_s / 2)
             full = ledger(decode=gpu_s)
             none = ledger(unassigned=2 * window_s)
-            intervals((0, window, gpu_s, *work, 0.0, 0.0, *half, gpu_s / 4, 1e6, 2e6, 9, 3))
-            intervals((1, window, gpu_s, 0, 0, 0, 600.0, 300.0, *full, gpu_s / 2, 2e6, 3e6, 9, 3))
-            intervals((2, window, 2 * window_s, 0, 0, 0, 0, 0, *none, 0.0, 1e5, 1e5, 0, 0))
+            # GPU, of it idle, IT, facility.
+            pre, dec = (1e6, 2e5, 2e6, 2.5e6), (2e6, 0.0, 3e6, 3.75e6)
+            spare = (1e5, 1e5, 1e5, 1.25e5)
+            intervals((0, window, gpu_s, *work, 0.0, 0.0, *half, gpu_s / 4, *pre, 9, 3))
+            intervals((1, window, gpu_s, 0, 0, 0, 600.0, 300.0, *full, gpu_s / 2, *dec, 9, 3))
+            intervals((2, window, 2 * window_s, 0, 0, 0, 0, 0, *none, 0.0, *spare, 0, 0))
             for tenant in (0, 1):
                 tenant_intervals((0, tenant, window, 3, 0, 2, 1, 1, 0, 0, 300, 300.0, 150))
             for node in (0, 1):
-                power((node, window, 3.1e6, 5.1e6, 9e4, NAN, 0.0))
+                energies = (3.1e6, 1.8e6, 0.2e6, 5.1e6, 6.375e6)
+                power((node, window, *energies, 9e4, NAN, NAN, NAN, 0.0, 0.0, 0.0, 0.0))
+            site = (5.1e6, 6.375e6, 6.375e6, 0.0, 0.0, NAN)
+            grid((window, *site, 1.125e5, NAN, 0.0, 0.0, *(NAN,) * 5))
         pool_row = {"deployment": "main", "system": "gb200-nvl72", "racks": "rack", "replicas": 1}
         sizes = {"gpus_per_replica": 8, "gpus": 8, "tp": 8, "pp": 1, "dp": 1, "ep": 1}
         tables.write_dim(
@@ -128,12 +135,12 @@ def make_run(
                 for tenant, limit in (("chat", 1.0), (HOSTILE, 0.2))
             ],
         )  # fmt: skip
+        kw = {"gpus": 18, "design_it_kw": 40.0, "usable_it_kw": 40.0, "stranded_it_kw": 0.0}
         tables.write_dim(
             "dim_power_nodes",
             [
-                {"power_node": "facility", "level": "facility", "gpus": 18, "design_it_kw": 40.0},
-                {"power_node": "rack-0", "level": "rack", "parent_power_node": "facility",
-                 "gpus": 18, "design_it_kw": 40.0},
+                {"power_node": "facility", "level": "facility", **kw},
+                {"power_node": "rack-0", "level": "rack", "parent_power_node": "facility", **kw},
             ],
         )  # fmt: skip
         if priced:

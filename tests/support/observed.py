@@ -87,7 +87,7 @@ class Observed:
     Attributes:
         rows: Rows of fact_requests, as written.
         pools, tenants, racks: Sums by window, of each.
-        seconds: Mean GPU draw of each rack by second, watts.
+        seconds: Mean IT draw of each rack by second, watts.
         end_s: When it ended, seconds.
         fired: Events.
         plant: What was simulated.
@@ -135,8 +135,8 @@ def gathered(plant: Plant, rows: list[Row], kernel: Kernel, end_s: float) -> Obs
         rows,
         [_trimmed(pool.windows.rows) for pool in plant.pools],
         [_trimmed(windows.rows) for windows in plant.tenants],
-        [_trimmed(rack.windows.rows) for rack in plant.racks],
-        [rack.bins.watts(end_s).tolist() for rack in plant.racks],
+        [_trimmed(rack.windows.rows) for rack in plant.tree.racks],
+        [rack.bins.watts(end_s).tolist() for rack in plant.tree.racks if rack.bins is not None],
         end_s,
         kernel.fired,
         plant,

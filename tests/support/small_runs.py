@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from factory.power.rack import rack_law
+from factory.scenario import catalog
+
+BARE_W = 72.0
+"""Draw of an H100 with nothing loaded."""
+
 
 def engine(base_ms: float | None = None, **limits: Any) -> dict[str, Any]:
     """Engine limits; with ``base_ms``, a stated step time."""
@@ -100,6 +106,16 @@ def drafting(**changes: Any) -> dict[str, Any]:
     pool["parallel"] = {"tp": 8, "ep": 8}
     pool["engine"] = engine(kv_capacity_tokens=4000, max_num_seqs=64)
     return {**made, "name": "drafting", **changes}
+
+
+def rack_kw(gpu_w: float) -> float:
+    """IT power of a rack of H100 whose GPUs draw so much in all, kW."""
+    return (gpu_w + sum(rack_law(catalog().systems["hgx-h100"], 32)(gpu_w, 1.0))) / 1e3
+
+
+def budget_kw(watts_per_gpu: float) -> float:
+    """A budget that leaves so much to each of four GPUs at work, kW; the rest is bare."""
+    return rack_kw(28 * BARE_W + 4 * watts_per_gpu)
 
 
 def capped(scenario: dict[str, Any], budget_kw: float) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Experiments on power: oversubscription, curtailment, campus."""
