@@ -155,7 +155,7 @@ class IdealControl:
         feeds: The replicas.
         share: How a limit is shared.
         kernel: The environment.
-        note: Told as ``(now_s, kind, node, highest clock)`` when capping begins and ends.
+        note: Told as ``(now_s, kind, node)`` when a node begins and ends to slow somebody down.
     """
 
     __slots__ = ("_favoured", "_held", "_ladders", "_levels", "_note", "_retry", "_water")
@@ -230,10 +230,6 @@ class IdealControl:
     def least_w(self, node: PowerNode) -> float:
         """What a node draws when every replica beneath it is idle or waits, watts."""
         return self._ladders[node.number].least_w()
-
-    def limits(self, node: PowerNode) -> bool:
-        """Whether a node has a ladder, so that its limit can be moved."""
-        return node.number in self._ladders
 
     # -- the ladders ---------------------------------------------------------------------------
 

@@ -19,12 +19,11 @@ class Telemetry:
         samples: Intervals over which a report is the mean.
     """
 
-    __slots__ = ("_count", "_energies", "_node", "_samples", "interval_s")
+    __slots__ = ("_count", "_energies", "_node", "interval_s")
 
     def __init__(self, node: PowerNode, interval_s: float, samples: int = 1) -> None:
         self._node = node
         self.interval_s = interval_s
-        self._samples = samples
         self._count = 0
         self._energies = deque([0.0], maxlen=samples + 1)
 
