@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from factory.scenario import Catalog
     from factory.validation.errors import Statistics, Verdict
+    from factory.validation.outcomes import Outcome
     from factory.validation.rows import Table
 
 STATISTICS = ("n", "median", "mean", "bias", "p90")
@@ -42,6 +46,24 @@ class Chosen:
     overlays: Sequence[Path] = ()
 
 
+def _predicted(
+    file: Path, asked: Chosen, kind: ModuleType, machines: str, book: Catalog
+) -> tuple[Table, list[Outcome]]:
+    """Rows of a file of measured values with what `kind` predicts; written too if that is asked."""
+    from factory.validation import rows
+
+    table = rows.read(file)
+    kind.check_columns(table)
+    table = _chosen(table, asked)
+    with _told(file.name, machines, quiet=asked.as_json) as told:
+        outcomes: list[Outcome] = kind.predict(table, asked.workers, told, book)
+    if asked.out is not None:
+        cells = [rows.cell(outcome.predicted) for outcome in outcomes]
+        whys = [outcome.why_not for outcome in outcomes]
+        rows.write(asked.out, table, {"predicted_value": cells, rows.NOT_PREDICTED: whys})
+    return table, outcomes
+
+
 def validate_steps(file: Path, asked: Chosen) -> None:
     """Hold the step model and the memory plan to a file of measured steps.
 
@@ -55,20 +77,13 @@ def validate_steps(file: Path, asked: Chosen) -> None:
     """
     from factory.cli.output import print_json
     from factory.scenario import read_overlays
-    from factory.validation import rows, steps
+    from factory.validation import steps
     from factory.validation.errors import reasons
 
     overlay = read_overlays(asked.overlays)
-    table = rows.read(file)
-    steps.check_columns(table)
-    table = _chosen(table, asked)
-    with _told(file.name, "machines", quiet=asked.as_json) as told:
-        outcomes = steps.predict(table, asked.workers, told, overlay.catalog)
+    table, outcomes = _predicted(file, asked, steps, "machines", overlay.catalog)
     pairs = steps.pairs_of(outcomes)
     whys = [outcome.why_not for outcome in outcomes]
-    if asked.out is not None:
-        cells = [rows.cell(outcome.predicted) for outcome in outcomes]
-        rows.write(asked.out, table, {"predicted_value": cells, rows.NOT_PREDICTED: whys})
     report = steps.report(pairs)
     if asked.as_json:
         print_json(
@@ -106,19 +121,12 @@ def validate_power(file: Path, asked: Chosen) -> None:
     """
     from factory.cli.output import print_json
     from factory.scenario import read_overlays
-    from factory.validation import power, rows
+    from factory.validation import power
     from factory.validation.errors import reasons
 
     overlay = read_overlays(asked.overlays)
-    table = rows.read(file)
-    power.check_columns(table)
-    table = _chosen(table, asked)
-    with _told(file.name, "servers", quiet=asked.as_json) as told:
-        outcomes = power.predict(table, asked.workers, told, overlay.catalog)
+    table, outcomes = _predicted(file, asked, power, "servers", overlay.catalog)
     whys = [outcome.why_not for outcome in outcomes]
-    if asked.out is not None:
-        cells = [rows.cell(outcome.predicted) for outcome in outcomes]
-        rows.write(asked.out, table, {"predicted_value": cells, rows.NOT_PREDICTED: whys})
     report = power.report(outcomes, overlay.catalog)
     known_speed = report.at_measured_speed
     if asked.as_json:

@@ -65,6 +65,10 @@ class Agenda:
                 self._timer.set(0.0)
         return made
 
+    def goes_on(self, now_s: float) -> bool:
+        """Whether the run does: its time is not over, or a request is inside or expected."""
+        return now_s < self._until_s or self._is_busy()
+
     def rest(self) -> None:
         """Nobody is inside any more: what is due too late shall not keep the run alive."""
         if self._is_open:

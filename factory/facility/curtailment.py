@@ -119,7 +119,7 @@ class Curtailments:
 
     __slots__ = (
         "_agenda", "_begun_excess_j", "_begun_ramped_j", "_by_battery_w", "_limit_w",
-        "_means", "_note", "_resting", "_root", "_since", "_site", "_wanted",
+        "_means", "_note", "_resting", "_root", "_since", "_site", "_terms", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -139,7 +139,9 @@ class Curtailments:
         self._resting: list[Rested] = []
         # Those announced and not over.
         self._wanted: list[Call] = []
+        # Of each, when its baseline began and the grid energy by then, J; then limit and mean, W.
         self._since: dict[Call, tuple[float, float]] = {}
+        self._terms: dict[Call, tuple[float, float]] = {}
         self._limit_w = inf
         self._by_battery_w = 0.0
         self._begun_excess_j = self._begun_ramped_j = 0.0
@@ -162,11 +164,11 @@ class Curtailments:
 
     def _announce(self, now_s: float, call: Call) -> None:
         self._wanted.append(call)
-        mean_w = self._mean_w(now_s, *self._since[call])
+        mean_w = self._mean_w(now_s, *self._since.pop(call))
         limit_w = call.limit_w
         if limit_w is None:
             limit_w = (1.0 - call.depth_ratio) * mean_w
-        self._since[call] = (limit_w, mean_w)
+        self._terms[call] = (limit_w, mean_w)
         self._note(now_s, ANNOUNCED, limit_w / 1e3, f"kW of grid power from {call.at_s:g} s on")
         means = self._means
         if means.shed is not None and len(self._wanted) == 1:
@@ -176,7 +178,7 @@ class Curtailments:
 
     def _begin(self, now_s: float, call: Call) -> None:
         site, means = self._site, self._means
-        limit_w, _ = self._since[call]
+        limit_w, _ = self._terms[call]
         self._limit_w = limit_w
         site.limit(now_s, limit_w, battery=means.battery)
         self._by_battery_w = self._planned_w(call)
@@ -196,7 +198,7 @@ class Curtailments:
         site.limit(now_s, inf, battery=means.battery)
         self._limit_w = inf
         self._wanted.remove(call)
-        limit_w, mean_w = self._since.pop(call)
+        limit_w, mean_w = self._terms.pop(call)
         excess_j = site.excess_j - self._begun_excess_j
         for node in self._root.subtree():
             node.mark(now_s, CURTAILED_S, on=False)

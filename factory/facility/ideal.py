@@ -38,10 +38,12 @@ class Place:
     Attributes:
         ladder: The ladder.
         position: Number of the replica there.
+        share: Share of its draw that falls on the ladder's node.
     """
 
     ladder: Ladder
     position: int
+    share: float
 
 
 class Ladder:
@@ -55,6 +57,8 @@ class Ladder:
     Attributes:
         feeds: The replicas, class by class from the one that is raised first.
         level: Level of each.
+        positions: Position of each.
+        heights: How many ladders each stands on, from the lowest up to this one.
         counted_w: Draw of each that the sum holds, on this node.
         total_w: What the node would draw if nothing above it were in the way, watts.
         slowed: Replicas whose clock this ladder sets, or which wait because of it.
@@ -62,7 +66,7 @@ class Ladder:
 
     __slots__ = (
         "_changes", "_classes", "_gpu_w", "_it_w", "_levels", "_rack", "_racks", "counted_w",
-        "feeds", "level", "node", "rung", "slowed", "top", "total_w",
+        "feeds", "heights", "level", "node", "positions", "rung", "slowed", "top", "total_w",
     )  # fmt: skip
 
     def __init__(self, node: PowerNode, classes: Sequence[Sequence[Feed]], levels: int) -> None:
@@ -90,8 +94,10 @@ class Ladder:
         self.total_w = 0.0
         self._changes = 0
         self.slowed = 0
+        self.positions = {feed: index for index, feed in enumerate(self.feeds)}
         for index, feed in enumerate(self.feeds):
-            feed.places.append(Place(self, index))
+            feed.places.append(Place(self, index, _share(feed, node)))
+        self.heights = [len(feed.places) for feed in self.feeds]
         self.add_up()
 
     def add_up(self) -> None:
@@ -106,8 +112,8 @@ class Ladder:
     def least_w(self) -> float:
         """The sum if all its replicas drew what they do idle, watts."""
         gpu_w = [rack.always_w for rack in self._racks]
-        for rack, feed in zip(self._rack, self.feeds, strict=True):
-            gpu_w[rack] += feed.load.watts_at(0.0) * _share(feed, self.node)
+        for rack, feed, height in zip(self._rack, self.feeds, self.heights, strict=True):
+            gpu_w[rack] += feed.load.watts_at(0.0) * feed.places[height - 1].share
         return sum(rack.it_w(w) for rack, w in zip(self._racks, gpu_w, strict=True))
 
     def would_add(self, position: int, watts: float) -> float:
@@ -264,10 +270,9 @@ class IdealControl:
     def _settle(self, feed: Feed) -> dict[Feed, None]:
         """Counts a replica's draw anew on all ladders; returns whose levels have changed."""
         moved: dict[Feed, None] = {}
-        for index, place in enumerate(feed.places):
+        for place in feed.places:
             ladder = place.ladder
-            share = _share(feed, ladder.node)
-            ladder.count(place.position, share * self._draw(feed, self._level(feed, index + 1)))
+            ladder.count(place.position, self._on(ladder, place.position))
             if moved:
                 self._recount(moved, ladder)
             moved |= self._climb(ladder)
@@ -285,11 +290,9 @@ class IdealControl:
 
     def _recount(self, moved: dict[Feed, None], ladder: Ladder) -> None:
         for other in moved:
-            for index, place in enumerate(other.places):
-                if place.ladder is ladder:
-                    level = self._level(other, index + 1)
-                    draw = self._draw(other, level)
-                    ladder.count(place.position, _share(other, ladder.node) * draw)
+            position = ladder.positions.get(other)
+            if position is not None:
+                ladder.count(position, self._on(ladder, position))
 
     def _climb(self, ladder: Ladder) -> dict[Feed, None]:
         """Goes to the highest rung within the limit; returns whose levels have changed."""
@@ -300,13 +303,13 @@ class IdealControl:
             position = ladder.at(ladder.rung)
             level[position] -= 1
             feed = ladder.feeds[position]
-            ladder.count(position, self._on(feed, ladder))
+            ladder.count(position, self._on(ladder, position))
             moved[feed] = None
         while ladder.rung < ladder.top:
             position = ladder.at(ladder.rung)
             level[position] += 1
             feed = ladder.feeds[position]
-            watts = self._on(feed, ladder)
+            watts = self._on(ladder, position)
             if ladder.total_w + ladder.would_add(position, watts) > ladder.node.limit_w:
                 level[position] -= 1
                 break
@@ -315,12 +318,12 @@ class IdealControl:
             moved[feed] = None
         return moved
 
-    def _on(self, feed: Feed, ladder: Ladder) -> float:
+    def _on(self, ladder: Ladder, position: int) -> float:
         """What a replica draws on the node of a ladder, at its level there and below."""
-        for index, place in enumerate(feed.places):
-            if place.ladder is ladder:
-                return _share(feed, ladder.node) * self._draw(feed, self._level(feed, index + 1))
-        raise ValueError(feed)
+        feed = ladder.feeds[position]
+        height = ladder.heights[position]
+        share = feed.places[height - 1].share
+        return share * self._draw(feed, self._level(feed, height))
 
     # -- what follows --------------------------------------------------------------------------
 

@@ -96,6 +96,13 @@ def window_columns() -> tuple[Column, ...]:
     )
 
 
+def time_column(name: str, of: str, description: str) -> Column:
+    """An instant in simulated seconds, as a raw field has it."""
+    return Column(
+        name, "float64", "s", description, "none", made="derived", values=derive.scaled(of, 1.0)
+    )
+
+
 def kwh_column(
     name: str,
     of: str,

@@ -14,6 +14,7 @@ from factory.records.fact_columns import (
     ints,
     kwh_column,
     name_column,
+    time_column,
     window_columns,
 )
 
@@ -212,24 +213,10 @@ DEMAND_METER = Table(
         RUN_ID,
         WEIGHT,
         Column("quarter_index", "int64", "", "Number of the quarter, 0 at the epoch.", "key"),
-        Column(
-            "start_time_s",
-            "float64",
-            "s",
-            "Start of what was metered, simulated seconds.",
-            "none",
-            made="derived",
-            values=derive.scaled("start_s", 1.0),
-        ),
+        time_column("start_time_s", "start_s", "Start of what was metered, simulated seconds."),
         instant_column("start_at", "start_s", "Start of what was metered."),
-        Column(
-            "end_time_s",
-            "float64",
-            "s",
-            "End of what was metered (excluded), simulated seconds.",
-            "none",
-            made="derived",
-            values=derive.scaled("end_s", 1.0),
+        time_column(
+            "end_time_s", "end_s", "End of what was metered (excluded), simulated seconds."
         ),
         instant_column("end_at", "end_s", "End of what was metered (excluded)."),
         Column(

@@ -15,6 +15,7 @@ from factory.records.fact_columns import (
     ints,
     kwh_column,
     name_column,
+    time_column,
     token_column,
     window_columns,
 )
@@ -174,15 +175,7 @@ EVENTS = Table(
         RUN_ID,
         WEIGHT,
         cell_column(derive.cell_of_subject, nullable=True),
-        Column(
-            "event_time_s",
-            "float64",
-            "s",
-            "When it happened, simulated seconds.",
-            "none",
-            made="derived",
-            values=derive.scaled("time_s", 1.0),
-        ),
+        time_column("event_time_s", "time_s", "When it happened, simulated seconds."),
         instant_column("event_at", "time_s", "When it happened."),
         Column(
             "kind",

@@ -225,7 +225,7 @@ class Fleet:
 
     def out(self, replica: Replica, now_s: float) -> None:
         """A failure or planned work holds a replica of this pool: another starts in its place."""
-        self._out[replica] = None
+        self.shut(replica)
         self._forget(replica)
         missing = self._wanted - self._count(ACTIVE) - self._count(STARTING)
         if missing > 0:

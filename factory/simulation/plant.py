@@ -126,11 +126,9 @@ def assemble(
         note((now_s, kind, subject, value, detail))
 
     held = build_outages(scenario, catalog, layout, tree, pools, deployments, intake, kernel, told)
-    until_s = scenario.run.duration_s or 0.0
 
     def goes_on() -> bool:
-        inside = any(deployment.inside for deployment in deployments)
-        return kernel.now < until_s or intake.expects or inside
+        return held.agenda.goes_on(kernel.now)
 
     loops = build_control(scenario, tree, feeds, held.machines, kernel, told, goes_on)
 
@@ -140,7 +138,7 @@ def assemble(
 
     if loops.loops or loops.breakers:
         # A breaker to be closed, a command on its way: they shall not keep a finished run alive.
-        held.agenda.at(until_s, _LAST, maybe_over)
+        held.agenda.at(scenario.run.duration_s or 0.0, _LAST, maybe_over)
         for deployment in deployments:
             deployment.emptied.append(maybe_over)
     site = build_site(scenario, tree, ideal, deployments, held.machines, held.agenda, note, share)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from factory.power import idle_watts
 from factory.scenario import catalog
 from factory.validation.errors import Pair, Statistics, Verdict, by_group, statistics
-from factory.validation.parallel import mapped
-from factory.validation.power_rows import COLUMNS, PowerCase, Server, case_of, family_of
+from factory.validation.outcomes import Outcome, predicted_by_machine
+from factory.validation.power_rows import COLUMNS, PowerCase, case_of, family_of
 from factory.validation.power_state import Machine, kernel_watts
-from factory.validation.rows import NotPredictableError, Row, Table, require
-from factory.validation.steps import Outcome
+from factory.validation.rows import Row, Table, require
 
 if TYPE_CHECKING:
     from factory.scenario import Catalog
@@ -56,32 +56,14 @@ def predict(
     Raises:
         InputError: A cell cannot be read.
     """
-    cases: list[PowerCase | str] = []
-    for row in table.rows:
-        try:
-            cases.append(case_of(row, book))
-        except NotPredictableError as error:
-            cases.append(str(error))
-    groups: dict[Server | None, dict[PowerCase, None]] = {}
-    for case in cases:
-        if isinstance(case, PowerCase):
-            groups.setdefault(case.server, {})[case] = None
-    wanted = [list(group) for group in groups.values()]
-    values = mapped(
-        partial(predict_server, book=book), wanted, [len(group) for group in wanted], workers, told
+    return predicted_by_machine(
+        table,
+        partial(case_of, book=book),
+        attrgetter("server"),
+        partial(predict_server, book=book),
+        workers,
+        told,
     )
-    known = {
-        case: value
-        for group, found in zip(wanted, values, strict=True)
-        for case, value in zip(group, found, strict=True)
-    }
-    outcomes = []
-    for row, case in zip(table.rows, cases, strict=True):
-        value = case if isinstance(case, str) else known[case]
-        outcomes.append(
-            Outcome(row, None, value) if isinstance(value, str) else Outcome(row, value)
-        )
-    return outcomes
 
 
 def predict_server(cases: Sequence[PowerCase], book: Catalog | None = None) -> list[float | str]:

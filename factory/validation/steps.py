@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from factory.performance import Layout, RankWork, RooflineStepModel
@@ -14,7 +15,7 @@ from factory.performance.memory import predicted_memory_gib
 from factory.scenario import catalog
 from factory.validation.errors import Pair, Statistics, Verdict, by_group
 from factory.validation.names import model_of, system_of, weights_of
-from factory.validation.parallel import mapped
+from factory.validation.outcomes import Outcome, predicted_by_machine
 from factory.validation.rows import NotPredictableError, Row, Table, require
 
 if TYPE_CHECKING:
@@ -77,21 +78,6 @@ class StepCase:
     phase: Phase
     batch: int
     length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a row.
-
-    Attributes:
-        row: The row.
-        predicted: In the unit of the row; None where there is no prediction.
-        why_not: Why there is none.
-    """
-
-    row: Row
-    predicted: float | None
-    why_not: str = ""
 
 
 def check_columns(table: Table) -> None:
@@ -238,26 +224,8 @@ def predict(
     Raises:
         InputError: A cell cannot be read.
     """
-    cases: list[StepCase | str] = []
-    for row in table.rows:
-        try:
-            cases.append(case_of(row))
-        except NotPredictableError as error:
-            cases.append(str(error))
-    groups: dict[Machine, list[StepCase]] = {}
-    for case in cases:
-        if isinstance(case, StepCase):
-            groups.setdefault(case.machine, []).append(case)
-    wanted = [list(dict.fromkeys(group)) for group in groups.values()]
-    known: dict[StepCase, float | str] = {}
     predicted = partial(predict_machine, book=book)
-    results = mapped(predicted, wanted, [len(group) for group in wanted], workers, told)
-    for group, values in zip(wanted, results, strict=True):
-        known.update(zip(group, values, strict=True))
-    return [
-        _outcome(row, case if isinstance(case, str) else known[case])
-        for row, case in zip(table.rows, cases, strict=True)
-    ]
+    return predicted_by_machine(table, case_of, attrgetter("machine"), predicted, workers, told)
 
 
 def predict_machine(cases: Sequence[StepCase], book: Catalog | None = None) -> list[float | str]:
@@ -283,10 +251,6 @@ def _reached(machine: Machine, book: Catalog | None) -> Efficiency:
     book = book or catalog()
     generation = book.gpus[book.systems[machine.system].gpu].generation
     return efficiency(generation, kernels_of(machine.engine, book), book)
-
-
-def _outcome(row: Row, value: float | str) -> Outcome:
-    return Outcome(row, None, value) if isinstance(value, str) else Outcome(row, value)
 
 
 def pairs_of(outcomes: Sequence[Outcome]) -> list[Pair]:

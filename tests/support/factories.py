@@ -7,11 +7,17 @@ from typing import Any
 from drafting import MODEL as DRAFTING
 from hypothesis import strategies as st
 
+from factory.power.rack import idle_rack_w
+from factory.scenario import catalog
+
 Data = dict[str, Any]
 
-RACK_GPUS, IDLE_KW, LOWEST_KW = 32, 10.92, 0.4
-"""An HGX H100 rack: its GPUs, its draw with models loaded and idle, and what one GPU at work at
-the lowest clock can add to that."""
+_SYSTEM, _GPU = catalog().systems["hgx-h100"], catalog().gpus["h100-sxm"]
+RACK_GPUS = _SYSTEM.gpus_per_rack
+IDLE_KW = idle_rack_w(_SYSTEM, _GPU, loaded=True) / 1e3
+LOWEST_KW = 0.4
+"""An HGX H100 rack: its GPUs, its draw with models loaded and idle, and room for one GPU at work at
+the lowest clock."""
 
 POLICIES = (
     "random",

@@ -7,7 +7,7 @@ from typing import Any
 from factory.power.rack import rack_law
 from factory.scenario import catalog
 
-BARE_W = 72.0
+BARE_W = catalog().gpus["h100-sxm"].idle_bare_w
 """Draw of an H100 with nothing loaded."""
 
 

@@ -8,12 +8,13 @@ from measured import STEP, write_csv
 from factory.errors import InputError
 from factory.performance import Layout
 from factory.validation import rows, steps
+from factory.validation.outcomes import Outcome
 from factory.validation.rows import NotPredictableError
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "step_times"
 
 
-def outcomes(tmp_path: Path, *changed: dict[str, str]) -> list[steps.Outcome]:
+def outcomes(tmp_path: Path, *changed: dict[str, str]) -> list[Outcome]:
     table = rows.read(write_csv(tmp_path / "m.csv", [{**STEP, **change} for change in changed]))
     steps.check_columns(table)
     return steps.predict(table)
@@ -98,9 +99,9 @@ def test_the_report_by_hand(tmp_path: Path) -> None:
     first, _ = outcomes(tmp_path, {}, {})
     assert first.predicted is not None
     told = [
-        steps.Outcome(first.row, 5.5),  # +10 %
-        steps.Outcome(first.row, 4.0),  # -20 %
-        steps.Outcome(first.row, None, "why"),
+        Outcome(first.row, 5.5),  # +10 %
+        Outcome(first.row, 4.0),  # -20 %
+        Outcome(first.row, None, "why"),
     ]
     report = steps.report(steps.pairs_of(told))
     (group,) = report.groups
